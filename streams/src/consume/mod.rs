@@ -1,0 +1,128 @@
+//! The consumer loop: reads a stream as one consumer of a group and hands each entry to a handler. Touches that group.
+//!
+//! An entry is acknowledged after its effect is stored. Killed at any point, it comes again: to this consumer when it
+//! starts under its old name, else to a peer that claims what has been idle for too long. So handlers must accept an
+//! entry twice, and entries in any order.
+
+mod claim;
+mod entry;
+mod hold;
+mod read;
+mod work;
+
+pub use entry::{Entry, Fields};
+
+use crate::connection::Client;
+use crate::group::StartFrom;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The most entries taken with one call.
+pub const LARGEST_BATCH: usize = 64;
+
+/// How to consume one stream. An own and a foreign stream of an ACL user need separate calls, so each has its own loop.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The stream.
+    pub key: String,
+    /// The group.
+    pub group: String,
+    /// This consumer's name: the pod's. No two live consumers of a group may share one.
+    pub consumer: String,
+    /// How many entries are handled at once; at least 1.
+    pub concurrency: usize,
+    /// Idle for so long, a pending entry is taken from whoever holds it. Entries in hand are renewed each third of it.
+    pub claim_min_idle: Duration,
+    /// How often idle entries are looked for.
+    pub claim_interval: Duration,
+    /// How long a read blocks, at most 2 s. No longer than `claim_interval` is used.
+    pub block: Duration,
+    /// How long entries in hand may take to finish after shutdown was asked for.
+    pub drain: Duration,
+    /// Create the group when it is missing. None waits for someone else to do so.
+    pub ensure: Option<StartFrom>,
+}
+
+impl Settings {
+    /// The defaults: claim after 60 s, look each second, block 2 s, drain 30 s, wait for the group.
+    pub fn new(key: impl Into<String>, group: impl Into<String>, consumer: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            group: group.into(),
+            consumer: consumer.into(),
+            concurrency: 16,
+            claim_min_idle: Duration::from_mins(1),
+            claim_interval: Duration::from_secs(1),
+            block: Duration::from_secs(2),
+            drain: Duration::from_secs(30),
+            ensure: None,
+        }
+    }
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its effect is stored, or it needs none: acknowledge it.
+    Done,
+    /// Leave it pending. It is delivered again, to any consumer, once it has been idle for `claim_min_idle`.
+    Retry,
+    /// Keep it in hand and in its slot, and handle it again after this time. Counts as no delivery: for a dependency
+    /// that is away for a moment. Shutdown ends the wait and leaves the entry pending.
+    RetryAfter(Duration),
+}
+
+/// Handles entries. A handler that panics leaves its entry pending.
+pub trait Handler: Send + Sync + 'static {
+    /// Stores the effect of `entry`. May be called with the same entry again, and at the same time in another process.
+    fn handle(&self, entry: &Entry) -> impl Future<Output = Outcome> + Send;
+}
+
+/// What a loop has done since it started; for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Entries delivered for the first time.
+    pub delivered: AtomicU64,
+    /// Entries taken over because they had been idle, or found again after a restart.
+    pub claimed: AtomicU64,
+    /// Entries acknowledged after their handler was done.
+    pub done: AtomicU64,
+    /// Entries left pending by their handler.
+    pub retried: AtomicU64,
+    /// Entries that had been deleted from the stream while pending, and were let go.
+    pub deleted: AtomicU64,
+    /// Failed Redis calls.
+    pub failures: AtomicU64,
+    /// Entries in hand now.
+    pub in_hand: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, number: usize) {
+        counter.fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// How a loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Entries that did not finish within the drain time. They stay pending and are claimed by others.
+    pub unfinished: usize,
+}
+
+/// Consumes until `shutdown`, then finishes what is in hand and returns. Never ends for an error: whatever Redis does,
+/// it is tried again, with back-off. Aborting the task drops what is in hand, as a kill would.
+pub async fn run<H: Handler>(
+    client: Client,
+    settings: Settings,
+    handler: Arc<H>,
+    counters: Arc<Counters>,
+    shutdown: CancellationToken,
+) -> Drained {
+    read::Reader::new(client, settings, handler, counters, shutdown)
+        .run()
+        .await
+}
