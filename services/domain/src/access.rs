@@ -1,0 +1,135 @@
+//! Who may do what in a shop's Redis: one ACL line per user. Every service is given its own keys, and of the other's only
+//! what reading its stream takes; nobody can write into the other's stream, plain or inside a script.
+
+use crate::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
+
+/// The line that shuts out whoever has no name. Only the door is shut, and the rights stay: when Redis loads its
+/// append-only file, it replays every transaction with the rights of `default`, and every effect of a script is one.
+/// With `-@all` here, a restart logs NOPERM per transaction and comes up without the data (seen on 7.4.1).
+pub const DEFAULT_OFF: &str = "user default off resetpass ~* &* +@all";
+
+/// A user of a shop's Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum User {
+    /// The operator: groups and their figures, on streams only.
+    Operator,
+    /// The inventory service.
+    Inventory,
+    /// The payments service.
+    Payments,
+    /// The simulated provider, which has a book of its own.
+    Provider,
+    /// Makes and changes search indexes, which reach into everybody's documents; used for moments only.
+    Migration,
+}
+
+/// What any connection needs to be opened and kept.
+const CONNECTION: &str = "+ping +client|setinfo +client|setname +client|id +select +time";
+/// Scripts.
+const SCRIPTS: &str = "+eval +eval_ro +evalsha +evalsha_ro +script|load +script|exists";
+/// Plain data of a service's own: documents, hashes, sorted sets, its own streams. No DEL of streams' history by XDEL or
+/// XTRIM, no KEYS or SCAN, nothing administrative.
+const DATA: &str = "+exists +type +del +get +set +hget +hgetall +hmget +hset +hincrby +hexists +hdel \
+    +zadd +zrem +zscore +zcard +zrange +zrangebyscore +rpush +lpop +lrange +llen \
+    +json.get +json.mget +json.set +json.merge +json.type +json.numincrby +json.del \
+    +ft.search +ft.info +xadd +xlen +xrange +xrevrange";
+/// What reading a stream through a group takes. `XREADGROUP` is a write, hence keys by `%RW`.
+const READ_GROUP: &str = "+xreadgroup +xack +xclaim +xautoclaim +xpending";
+
+impl User {
+    /// Every user.
+    pub const ALL: [Self; 5] = [
+        Self::Operator,
+        Self::Inventory,
+        Self::Payments,
+        Self::Provider,
+        Self::Migration,
+    ];
+
+    /// The name in Redis.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Inventory => "inventory",
+            Self::Payments => "payments",
+            Self::Provider => "provider",
+            Self::Migration => "migration",
+        }
+    }
+
+    fn rules(self, keys: &ShopKeys) -> String {
+        let (inventory, payments) = (keys.inventory_prefix(), keys.payments_prefix());
+        match self {
+            Self::Operator => {
+                let streams = [keys.payments_events(), keys.payments_jobs(), keys.inventory_events()];
+                let patterns: Vec<_> = streams.iter().map(|key| format!("~{key} ~{key}:dead:*")).collect();
+                format!(
+                    "{} {CONNECTION} {SCRIPTS} +info +type +exists +xgroup +xinfo +xpending +xlen +xread +xrange +xrevrange \
+                     +xclaim +xtrim +waitaof",
+                    patterns.join(" ")
+                )
+            }
+            Self::Inventory => service(&inventory, &keys.payments_events(), GROUP_INVENTORY),
+            Self::Payments => service(&payments, &keys.inventory_events(), GROUP_PAYMENTS),
+            // SET: whoever tries a shop out tells its provider, by a key of the provider's own, to answer nobody for a while.
+            Self::Provider => format!(
+                "~{}* {CONNECTION} {SCRIPTS} +exists +get +set +hget +hgetall +hmget +hset +hincrby +lpop",
+                keys.provider_prefix()
+            ),
+            Self::Migration => format!(
+                "~{inventory}* ~{payments}* {CONNECTION} +ft.create +ft.alter +ft.dropindex +ft.aliasadd +ft.aliasupdate \
+                 +ft.aliasdel +ft.info"
+            ),
+        }
+    }
+}
+
+/// A service's own keys in full; of the other's stream what a reader takes, and of its dead letters what a reader adds, in
+/// two selectors of their own, since together they would allow to append to the stream itself.
+fn service(own: &str, foreign_stream: &str, group: &str) -> String {
+    let dead = ShopKeys::dead_letters(foreign_stream, group);
+    format!(
+        "~{own}* {CONNECTION} {SCRIPTS} {DATA} {READ_GROUP} \
+         (%RW~{foreign_stream} %RW~{dead} {READ_GROUP} {SCRIPTS}) (%RW~{dead} +xadd)"
+    )
+}
+
+/// One line of `users.acl`, without its newline. The password is given as the 64 hex digits of its SHA-256.
+pub fn acl_line(user: User, shop: &str, password_sha256_hex: &str) -> String {
+    let rules = user.rules(&ShopKeys::new(shop));
+    format!(
+        "user {} on #{password_sha256_hex} resetkeys resetchannels -@all {rules}",
+        user.name()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_one_line_each_and_hold_no_other_pattern() {
+        for user in User::ALL {
+            let line = acl_line(user, "demo", &"a".repeat(64));
+            assert!(line.starts_with(&format!("user {} on #aaaa", user.name())));
+            assert!(
+                !line.contains('\n') && !line.contains("  ") && !line.contains("+@") && !line.contains("~*"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_foreign_stream_is_never_in_a_selector_that_appends() {
+        for (user, stream) in [
+            (User::Inventory, "{demo-payments}:events "),
+            (User::Payments, "{demo-inventory}:events "),
+        ] {
+            let line = acl_line(user, "demo", "");
+            for selector in line.split('(').filter(|selector| selector.contains(stream)) {
+                assert!(!selector.contains("+xadd"), "{selector}");
+            }
+            assert_eq!(line.matches(stream).count(), 1, "{line}");
+        }
+    }
+}

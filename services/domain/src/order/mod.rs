@@ -1,0 +1,265 @@
+//! Orders: what one is, and ([`decide`]) what becomes of it. The only place with order rules; storage compares versions
+//! and writes what was decided here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::UnixMilliseconds;
+use crate::events::RejectionReason;
+use crate::ids::{OrderId, ProductId, RefundId};
+use crate::money::{Amount, Currency};
+
+mod decide;
+mod decision;
+mod merge;
+mod place;
+mod transition;
+
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod world;
+
+pub use decide::decide;
+pub use decision::{ChargeAnswer, Decision, Input, Outcome, Policy, RefundAnswer, Refusal, Stay};
+pub use merge::merge_patch;
+pub use place::{Placing, place};
+
+/// Where an order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Stored; inventory has been asked for stock.
+    Pending,
+    /// Stock is held and prices are taken; the provider is about to be asked.
+    Reserved,
+    /// The provider may have been asked.
+    Charging,
+    /// The money is there; inventory has been asked to commit, or the money is on its way back.
+    Paid,
+    /// Paid and committed.
+    Completed,
+    /// Inventory could not reserve.
+    Rejected,
+    /// The provider said no.
+    Declined,
+    /// Called off before any money moved.
+    Cancelled,
+    /// All of the money went back.
+    Refunded,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Reserved,
+        Self::Charging,
+        Self::Paid,
+        Self::Completed,
+        Self::Rejected,
+        Self::Declined,
+        Self::Cancelled,
+        Self::Refunded,
+    ];
+
+    /// The stable word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Reserved => "reserved",
+            Self::Charging => "charging",
+            Self::Paid => "paid",
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Refunded => "refunded",
+        }
+    }
+
+    /// Has the shopper's order ended? A completed one may still be refunded; none ever becomes unfinished again.
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Pending | Self::Reserved | Self::Charging | Self::Paid)
+    }
+}
+
+impl std::str::FromStr for State {
+    type Err = UnknownState;
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(UnknownState)
+    }
+}
+
+/// No state of an order has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no state of an order has this name")]
+pub struct UnknownState;
+
+/// Why an order is where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Inventory: no such product.
+    UnknownProduct,
+    /// Inventory: no longer sold.
+    Archived,
+    /// Inventory: too few.
+    InsufficientStock,
+    /// Inventory: not the price that the shopper saw.
+    PriceChanged,
+    /// Inventory: the product has another currency.
+    CurrencyMismatch,
+    /// The provider said no.
+    Declined,
+    /// It took too long.
+    Deadline,
+    /// The shopper called it off.
+    Shopper,
+    /// Subtotal and fee together leave the range of an amount.
+    TotalOutOfRange,
+    /// Paid, but inventory no longer held the stock.
+    CommitRefused,
+    /// The provider refused to give the money back; it is asked again.
+    RefundFailed,
+}
+
+impl From<RejectionReason> for Reason {
+    fn from(reason: RejectionReason) -> Self {
+        match reason {
+            RejectionReason::UnknownProduct => Self::UnknownProduct,
+            RejectionReason::Archived => Self::Archived,
+            RejectionReason::InsufficientStock => Self::InsufficientStock,
+            RejectionReason::PriceChanged => Self::PriceChanged,
+            RejectionReason::CurrencyMismatch => Self::CurrencyMismatch,
+        }
+    }
+}
+
+/// One line as stored. Prices are minor units of the order's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// Which product.
+    pub product_id: ProductId,
+    /// How many.
+    pub quantity: u32,
+    /// What the shopper saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_unit_price: Option<Amount>,
+    /// What was taken with the stock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_price: Option<Amount>,
+}
+
+/// A state that the order came into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// Which.
+    pub state: State,
+    /// When.
+    pub at: UnixMilliseconds,
+}
+
+/// An order, as its document holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its id; also the key of its charge.
+    pub id: OrderId,
+    /// 1 when placed, one more with every change.
+    pub version: u64,
+    /// Where it stands.
+    pub state: State,
+    /// Of every amount in it.
+    pub currency: Currency,
+    /// What was ordered.
+    pub lines: Vec<OrderLine>,
+    /// Sum of the lines, once prices are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subtotal: Option<Amount>,
+    /// The shop's fee on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee: Option<Amount>,
+    /// What is charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Amount>,
+    /// What the provider took: nothing, or the total.
+    pub captured: Amount,
+    /// What went back. Never more than captured, together with `refund_open`.
+    pub refunded: Amount,
+    /// What is on its way back.
+    pub refund_open: Amount,
+    /// Why it is where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Called off while the provider may have been asked: no new charge, and if one happened it goes back.
+    pub stop: bool,
+    /// Inventory has said that it holds nothing for this order (any more).
+    pub stock_settled: bool,
+    /// How often something was asked again in this state; the back-off.
+    pub attempts: u32,
+    /// When patience with stock and provider ends.
+    pub deadline_at: UnixMilliseconds,
+    /// When something has to happen next; the member's score in the set of due times. `None`: nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<UnixMilliseconds>,
+    /// When it was placed.
+    pub created_at: UnixMilliseconds,
+    /// When it last changed.
+    pub updated_at: UnixMilliseconds,
+    /// Every state it came into.
+    pub timeline: Vec<Passage>,
+    /// Of the request that placed it.
+    #[serde(default)]
+    pub request_id: String,
+    /// Of the request that placed it.
+    #[serde(default)]
+    pub traceparent: String,
+}
+
+impl Order {
+    /// May the provider be asked to charge it? Only when that is on record.
+    pub fn may_charge(&self) -> bool {
+        self.state == State::Charging && !self.stop
+    }
+
+    /// Captured and neither back nor on its way back.
+    pub fn refundable(&self) -> Amount {
+        self.captured
+            .minus(self.refunded)
+            .and_then(|rest| rest.minus(self.refund_open))
+            .unwrap_or(Amount::ZERO)
+    }
+}
+
+/// Where a refund stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundState {
+    /// The provider is to be asked, or has been.
+    Requested,
+    /// The money is back.
+    Succeeded,
+    /// The provider said no.
+    Failed,
+}
+
+/// A refund, as its document holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// Its id; also its key with the provider.
+    pub id: RefundId,
+    /// Of which order.
+    pub order_id: OrderId,
+    /// How much.
+    pub amount: Amount,
+    /// Of the amount.
+    pub currency: Currency,
+    /// Where it stands.
+    pub state: RefundState,
+    /// When it was asked for (again).
+    pub created_at: UnixMilliseconds,
+    /// When it last changed.
+    pub updated_at: UnixMilliseconds,
+}
