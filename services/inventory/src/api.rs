@@ -1,0 +1,160 @@
+//! The public API: routes and handlers. Every rule is elsewhere; here requests become calls and outcomes become replies.
+
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use shopwright_domain::{ids::ProductId, money::Currency};
+use shopwright_kit::{AdminAuthorization, AdminKey, ApiError, FieldError, Json, Path, Query, RequestContext};
+
+use crate::{
+    catalogue::{Adjusted, Catalogue, CatalogueError},
+    events,
+    product::{AdjustRequest, Adjustment, CreateRequest, MAX_STOCK, Product},
+    search::Search,
+};
+
+/// Products in a list when the request does not say how many.
+const DEFAULT_LIMIT: u16 = 20;
+/// The most products in a list.
+const MAX_LIMIT: u16 = 100;
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    /// The products.
+    pub catalogue: Catalogue,
+    /// Who may write.
+    pub admin_key: AdminKey,
+    /// What prices are in.
+    pub currency: Currency,
+}
+
+impl FromRef<ApiState> for AdminKey {
+    fn from_ref(state: &ApiState) -> Self {
+        state.admin_key.clone()
+    }
+}
+
+/// The routes, without the layers that [`shopwright_kit::serve::public`] adds.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .route("/v1/products", get(list).post(create))
+        .route("/v1/products/{id}", get(read))
+        .route("/v1/products/{id}/stock", get(stock))
+        .route("/v1/products/{id}/stock-adjustments", post(adjust))
+        .with_state(state)
+}
+
+impl From<CatalogueError> for ApiError {
+    fn from(error: CatalogueError) -> Self {
+        match error {
+            CatalogueError::Redis(error) => error.into(),
+            CatalogueError::Query => Self::query_invalid("q is not understood."),
+            CatalogueError::NoIndex => Self::dependency_unavailable(),
+            CatalogueError::Corrupt(_) => Self::internal(&error),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    q: Option<String>,
+    limit: Option<u16>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProductList {
+    items: Vec<Product>,
+}
+
+async fn list(State(state): State<ApiState>, Query(query): Query<ListQuery>) -> Result<Json<ProductList>, ApiError> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::query_invalid(format!("limit is between 1 and {MAX_LIMIT}.")));
+    }
+    let search = match query.q.as_deref() {
+        None | Some("") => Search::all(),
+        Some(text) => Search::text(text).map_err(|error| ApiError::query_invalid(format!("{error}.")))?,
+    };
+    Ok(Json(ProductList {
+        items: state.catalogue.search(&search, limit).await?,
+    }))
+}
+
+async fn create(
+    _: AdminAuthorization,
+    State(state): State<ApiState>,
+    context: RequestContext,
+    Json(request): Json<CreateRequest>,
+) -> Result<Response, ApiError> {
+    let new = request.check(state.currency).map_err(ApiError::validation)?;
+    let (now, stock) = (events::now(), new.stock);
+    let product = new.with_identity(ProductId::generate(), now);
+    state
+        .catalogue
+        .create(&product, stock, &events::of_request(&context, now))
+        .await?;
+    let location = format!("/v1/products/{}", product.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(product)).into_response())
+}
+
+async fn read(State(state): State<ApiState>, Path(id): Path<ProductId>) -> Result<Json<Product>, ApiError> {
+    state
+        .catalogue
+        .get(id)
+        .await?
+        .map(Json)
+        .ok_or_else(|| ApiError::not_found("product"))
+}
+
+async fn stock(State(state): State<ApiState>, Path(id): Path<ProductId>) -> Result<Response, ApiError> {
+    let stock = state
+        .catalogue
+        .stock(id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("product"))?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(stock)).into_response())
+}
+
+async fn adjust(
+    _: AdminAuthorization,
+    State(state): State<ApiState>,
+    Path(id): Path<ProductId>,
+    context: RequestContext,
+    Json(request): Json<AdjustRequest>,
+) -> Result<Response, ApiError> {
+    let new = request.check().map_err(ApiError::validation)?;
+    let now = events::now();
+    let event = events::of_request(&context, now);
+    match state.catalogue.adjust(id, &new, &event).await? {
+        Adjusted::Done(stock) => {
+            let adjustment = Adjustment {
+                id: event.id,
+                delta: new.delta,
+                reason: new.reason,
+                created_at: now,
+                stock,
+            };
+            Ok((StatusCode::CREATED, Json(adjustment)).into_response())
+        }
+        Adjusted::NotFound => Err(ApiError::not_found("product")),
+        Adjusted::Insufficient(stock) => Err(ApiError::conflict(
+            "insufficient_stock",
+            format!(
+                "{} on hand, of which {} are reserved for orders.",
+                stock.on_hand, stock.reserved
+            ),
+        )),
+        Adjusted::OutOfRange => Err(ApiError::validation(vec![FieldError::new(
+            "/delta",
+            "out_of_range",
+            format!("The stock would exceed {MAX_STOCK}."),
+        )])),
+    }
+}

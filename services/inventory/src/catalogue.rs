@@ -1,0 +1,222 @@
+//! Products and their stock in Redis: read, search, create, adjust. Touches the keys of inventory only.
+
+use std::sync::LazyLock;
+
+use redis::{RedisError, Script, Value};
+use shopwright_domain::{events::Meta, ids::ProductId, keys::ShopKeys};
+use shopwright_kit::{Redis, search_index::SearchIndex};
+
+use crate::{
+    product::{Document, MAX_STOCK, NewAdjustment, Product, Stock},
+    search::Search,
+};
+
+static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/create_product.lua")));
+static ADJUST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/adjust_stock.lua")));
+
+/// A failure of the catalogue.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// Redis failed or refused.
+    #[error("Redis: {0}")]
+    Redis(#[from] RedisError),
+    /// The search engine did not understand the query.
+    #[error("the query is not understood")]
+    Query,
+    /// The index is not there, or not yet.
+    #[error("the search index is not there")]
+    NoIndex,
+    /// Something in Redis, or a reply, is not as this service writes it.
+    #[error("{0} is not as expected")]
+    Corrupt(&'static str),
+}
+
+/// What became of an adjustment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adjusted {
+    /// Done; the stock afterwards.
+    Done(Stock),
+    /// No such product.
+    NotFound,
+    /// Fewer pieces than are reserved would be left; the stock as it is.
+    Insufficient(Stock),
+    /// More than [`MAX_STOCK`] would be there.
+    OutOfRange,
+}
+
+/// The products of one shop.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    redis: Redis,
+    keys: ShopKeys,
+}
+
+impl Catalogue {
+    /// Over the service's own connection.
+    pub fn new(redis: Redis, keys: ShopKeys) -> Self {
+        Self { redis, keys }
+    }
+
+    /// The index that [`Catalogue::search`] needs.
+    pub fn index(keys: &ShopKeys) -> SearchIndex {
+        SearchIndex {
+            name: keys.products_index(),
+            prefix: keys.product_prefix(),
+            schema: &[
+                "$.name",
+                "AS",
+                "name",
+                "TEXT",
+                "WEIGHT",
+                "5",
+                "$.description",
+                "AS",
+                "description",
+                "TEXT",
+                "$.id",
+                "AS",
+                "id",
+                "TAG",
+                "SORTABLE",
+                "$.archived",
+                "AS",
+                "archived",
+                "TAG",
+            ],
+        }
+    }
+
+    /// Stores a product with its stock, and tells. Repeating it with the same id changes nothing.
+    pub async fn create(&self, product: &Product, stock: i64, event: &Meta) -> Result<(), CatalogueError> {
+        let document = serde_json::to_string(&Document {
+            product,
+            archived: false,
+        })
+        .map_err(|_| CatalogueError::Corrupt("a product"))?;
+        CREATE
+            .key(self.keys.product(product.id))
+            .key(self.keys.stock(product.id))
+            .key(self.keys.inventory_catalogue())
+            .arg(product.id.to_string())
+            .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id])
+            .arg(document)
+            .arg(stock)
+            .invoke_async::<i64>(&mut self.redis.idempotent())
+            .await?;
+        Ok(())
+    }
+
+    /// One product.
+    pub async fn get(&self, id: ProductId) -> Result<Option<Product>, CatalogueError> {
+        let text: Option<String> = redis::cmd("JSON.GET")
+            .arg(self.keys.product(id))
+            .query_async(&mut self.redis.idempotent())
+            .await?;
+        text.as_deref().map(parse).transpose()
+    }
+
+    /// At most `limit` products that match; the newest first, or the best match first when there are words.
+    pub async fn search(&self, search: &Search, limit: u16) -> Result<Vec<Product>, CatalogueError> {
+        let mut command = redis::cmd("FT.SEARCH");
+        command.arg(self.keys.products_index()).arg(&search.query);
+        if search.parameters.is_empty() {
+            command.arg(&["SORTBY", "id", "DESC"]);
+        } else {
+            command.arg("PARAMS").arg(search.parameters.len() * 2);
+            for (name, value) in &search.parameters {
+                command.arg(name).arg(value);
+            }
+        }
+        command
+            .arg(&["RETURN", "1", "$"])
+            .arg("LIMIT")
+            .arg(0)
+            .arg(limit)
+            .arg("DIALECT")
+            .arg(2);
+        let reply: Value = command
+            .query_async(&mut self.redis.idempotent())
+            .await
+            .map_err(search_error)?;
+        documents(&reply).iter().map(|document| parse(document)).collect()
+    }
+
+    /// The stock of one product.
+    pub async fn stock(&self, id: ProductId) -> Result<Option<Stock>, CatalogueError> {
+        let (on_hand, reserved): (Option<i64>, Option<i64>) = redis::cmd("HMGET")
+            .arg(self.keys.stock(id))
+            .arg(&["on_hand", "reserved"])
+            .query_async(&mut self.redis.idempotent())
+            .await?;
+        Ok(on_hand
+            .zip(reserved)
+            .map(|(on_hand, reserved)| stock(id, on_hand, reserved)))
+    }
+
+    /// Adds to the stock or takes from it, and tells. Not repeatable: after a lost connection its outcome is unknown.
+    pub async fn adjust(
+        &self,
+        id: ProductId,
+        adjustment: &NewAdjustment,
+        event: &Meta,
+    ) -> Result<Adjusted, CatalogueError> {
+        let reason = serde_json::to_string(&adjustment.reason).map_err(|_| CatalogueError::Corrupt("an adjustment"))?;
+        let (outcome, on_hand, reserved): (String, i64, i64) = ADJUST
+            .key(self.keys.product(id))
+            .key(self.keys.stock(id))
+            .key(self.keys.inventory_catalogue())
+            .arg(id.to_string())
+            .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id])
+            .arg(adjustment.delta)
+            .arg(reason)
+            .arg(MAX_STOCK)
+            .invoke_async(&mut self.redis.once())
+            .await?;
+        match outcome.as_str() {
+            "adjusted" => Ok(Adjusted::Done(stock(id, on_hand, reserved))),
+            "not_found" => Ok(Adjusted::NotFound),
+            "insufficient_stock" => Ok(Adjusted::Insufficient(stock(id, on_hand, reserved))),
+            "out_of_range" => Ok(Adjusted::OutOfRange),
+            _ => Err(CatalogueError::Corrupt("a script's reply")),
+        }
+    }
+}
+
+fn stock(product_id: ProductId, on_hand: i64, reserved: i64) -> Stock {
+    Stock {
+        product_id,
+        on_hand,
+        reserved,
+        available: on_hand - reserved,
+    }
+}
+
+fn parse(document: &str) -> Result<Product, CatalogueError> {
+    serde_json::from_str(document).map_err(|_| CatalogueError::Corrupt("a product's document"))
+}
+
+fn search_error(error: RedisError) -> CatalogueError {
+    // The engine's errors have no code word; the library takes the first word of the text for one.
+    let text = error.to_string();
+    if error.is_io_error() {
+        CatalogueError::Redis(error)
+    } else if text.contains("no such index") || text.contains("Unknown index") {
+        CatalogueError::NoIndex
+    } else if text.to_ascii_lowercase().contains("syntax") {
+        CatalogueError::Query
+    } else {
+        CatalogueError::Redis(error)
+    }
+}
+
+/// The documents of a reply `[total, key, ["$", document], ...]`. One deleted meanwhile has none and is left out.
+fn documents(reply: &Value) -> Vec<String> {
+    let Value::Array(items) = reply else { return Vec::new() };
+    items
+        .iter()
+        .filter_map(|item| match item {
+            Value::Array(fields) => fields.get(1).and_then(|value| redis::from_redis_value_ref(value).ok()),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,70 @@
+//! Wiring of `consume`: the consumer loop and the admin port.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use shopwright_domain::keys::{GROUP_INVENTORY, ShopKeys};
+use shopwright_kit::{Redis, admin, consumer_metrics, metrics, serve, shutdown, telemetry};
+use shopwright_streams::{
+    Client, Endpoint,
+    consume::{self, Counters, Settings},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::ConsumeArguments,
+    reactions::{ReactionMetrics, Reactions},
+    reservations::Reservations,
+};
+
+/// Consumes until SIGTERM or SIGINT, then finishes what is in hand.
+pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
+    let common = &arguments.common;
+    telemetry::init(&common.log)?;
+    let shutdown = shutdown::on_signals()?;
+    let redis_settings = common.redis.settings()?;
+    let redis = Redis::new(&redis_settings).context("the address of Redis")?;
+    let keys = ShopKeys::new(&common.shop.shop_name);
+
+    let mut settings = Settings::new(keys.payments_events(), GROUP_INVENTORY, arguments.pod.consumer_name());
+    settings.claim_min_idle = arguments.consumer.claim_min_idle();
+    settings.block = arguments.consumer.block();
+    settings.drain = arguments.consumer.drain();
+
+    let admin_listener = TcpListener::bind(common.admin.admin_address)
+        .await
+        .context("binding the admin address")?;
+    tracing::info!(
+        shop = %common.shop.shop_name,
+        stream = %settings.key,
+        group = %settings.group,
+        consumer = %settings.consumer,
+        admin = %admin_listener.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        "consuming"
+    );
+
+    let counters = Arc::new(Counters::default());
+    let mut registry = metrics::registry();
+    let reaction_metrics = ReactionMetrics::register(&mut registry);
+    consumer_metrics::register(&mut registry, vec![(settings.key.clone(), Arc::clone(&counters))]);
+    let readiness = admin::Readiness::new(shutdown.clone()).check("redis", redis.readiness());
+
+    // Probes and metrics are answered until the last entry is done, so that a long drain can be watched.
+    let drained = CancellationToken::new();
+    let admin = tokio::spawn(serve::run(
+        admin_listener,
+        admin::router(registry, readiness),
+        drained.clone(),
+    ));
+    let watching = tokio::spawn(redis.clone().watch(drained.clone()));
+    let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
+    let client = Client::new(Endpoint::from(&redis_settings));
+    let outcome = consume::run(client, settings, handler, counters, shutdown).await;
+    tracing::info!(unfinished = outcome.unfinished, "drained");
+    drained.cancel();
+    admin.await??;
+    watching.await?;
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! The consumer on a real Redis: deliveries that repeat, come out of order, or are cut off by a kill.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use shopwright_domain::{
+    access::User,
+    events::{OrderEvent, StockEvent},
+    ids::{OrderId, ProductId},
+    keys::GROUP_INVENTORY,
+};
+use shopwright_inventory::reactions::{ReactionMetrics, Reactions};
+use shopwright_streams::{
+    Client, Endpoint,
+    consume::{self, Counters, Entry, Handler, Outcome, Settings},
+};
+use support::{PASSWORD, Shop, eventually, line, placed};
+use tokio_util::sync::CancellationToken;
+
+fn settings(shop: &Shop, consumer: &str) -> Settings {
+    let mut settings = Settings::new(shop.keys.payments_events(), GROUP_INVENTORY, consumer);
+    settings.block = Duration::from_millis(100);
+    settings.claim_min_idle = Duration::from_millis(300);
+    settings.claim_interval = Duration::from_millis(50);
+    settings
+}
+
+fn client(shop: &Shop) -> Client {
+    Client::new(Endpoint::from(&shop.settings(User::Inventory)))
+}
+
+fn reactions(shop: &Shop) -> Reactions {
+    Reactions::new(shop.reservations(), ReactionMetrics::default())
+}
+
+async fn is_drained(shop: &Shop) -> bool {
+    let groups: Vec<std::collections::HashMap<String, redis::Value>> = redis::cmd("XINFO")
+        .arg(&["GROUPS", &shop.keys.payments_events()])
+        .query_async(&mut shop.harness.clone())
+        .await
+        .unwrap();
+    let number = |name: &str| redis::from_redis_value_ref::<Option<i64>>(&groups[0][name]).unwrap();
+    number("pending") == Some(0) && number("lag") == Some(0)
+}
+
+/// Handles, then hangs before the acknowledgement: what a kill between effect and acknowledgement leaves behind.
+struct HangsBeforeAcknowledging {
+    inner: Reactions,
+    handled: AtomicBool,
+}
+
+impl Handler for HangsBeforeAcknowledging {
+    async fn handle(&self, entry: &Entry) -> Outcome {
+        self.inner.handle(entry).await;
+        self.handled.store(true, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_effect_and_acknowledgement_the_effect_stays_one() {
+    let mut shop = Shop::start().await;
+    shop.create_group().await;
+    let product = shop.product(100, 10).await;
+    let order = OrderId::generate();
+    shop.tell(&OrderEvent::Placed(placed(order, &[line(product, 4)]))).await;
+
+    let dying = Arc::new(HangsBeforeAcknowledging {
+        inner: reactions(&shop),
+        handled: AtomicBool::new(false),
+    });
+    let task = tokio::spawn(consume::run(
+        client(&shop),
+        settings(&shop, "dying"),
+        Arc::clone(&dying),
+        Arc::new(Counters::default()),
+        CancellationToken::new(),
+    ));
+    eventually("the effect is stored", || async {
+        dying.handled.load(Ordering::SeqCst)
+    })
+    .await;
+    task.abort();
+    assert_eq!(shop.stock(product).await, (10, 4));
+    assert!(!is_drained(&shop).await, "the entry is still pending");
+
+    let ending = CancellationToken::new();
+    let peer = tokio::spawn(consume::run(
+        client(&shop),
+        settings(&shop, "peer"),
+        Arc::new(reactions(&shop)),
+        Arc::new(Counters::default()),
+        ending.clone(),
+    ));
+    eventually("the peer has claimed and acknowledged it", || is_drained(&shop)).await;
+    ending.cancel();
+    peer.await.unwrap();
+    assert_eq!(shop.stock(product).await, (10, 4));
+    let answers = shop.answers().await;
+    assert_eq!(answers.len(), 2, "the recorded answer is repeated");
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_redelivered_and_reordered_has_no_second_effect() {
+    let mut shop = Shop::start().await;
+    shop.create_group().await;
+    // What the events of one order can be, in every order, each twice; the stock taken is the last number.
+    let histories: [(&[usize], i64, i64); 8] = [
+        (&[0, 0, 1, 1], 2, 0),
+        (&[0, 1, 0, 1], 2, 0),
+        (&[1, 0, 0, 1], 0, 0),
+        (&[0, 2, 0, 2], 0, 0),
+        (&[2, 0, 2, 0], 0, 0),
+        (&[0, 3, 3, 0], 0, 0),
+        (&[0, 1, 2, 1, 2], 2, 0),
+        (&[0, 0, 4, 5, 6, 0], 0, 2),
+    ];
+    let mut cases = Vec::new();
+    for (history, sold, held) in histories {
+        let product = shop.product(100, 10).await;
+        let order = OrderId::generate();
+        for step in history {
+            let event = match step {
+                0 => OrderEvent::Placed(placed(order, &[line(product, 2)])),
+                1 => OrderEvent::Paid(order),
+                2 => OrderEvent::Cancelled(order),
+                3 => OrderEvent::Declined(order),
+                4 => OrderEvent::Rejected(order),
+                5 => OrderEvent::Completed(order),
+                _ => OrderEvent::Refunded(order),
+            };
+            // One at a time: the order within one history is what is tried.
+            let entry = as_entry(&shop, &event);
+            assert_eq!(reactions(&shop).handle(&entry).await, Outcome::Done);
+        }
+        cases.push((product, sold, held));
+    }
+    for (index, (product, sold, held)) in cases.into_iter().enumerate() {
+        assert_eq!(shop.stock(product).await, (10 - sold, held), "history {index}");
+    }
+}
+
+fn as_entry(shop: &Shop, event: &OrderEvent) -> Entry {
+    let fields = shopwright_domain::events::encode(event, &support::meta())
+        .into_iter()
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()))
+        .collect();
+    Entry {
+        stream: shop.keys.payments_events().into(),
+        id: "1-1".parse().unwrap(),
+        delivery_count: 1,
+        fields,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_is_acknowledged_and_counted() {
+    let mut shop = Shop::start().await;
+    shop.create_group().await;
+    let key = shop.keys.payments_events();
+    for fields in [
+        &["type", "order.gift_wrapped", "id", "1", "data", "{}"][..],
+        &["type", "order.placed", "id", "1", "data", "{"],
+        &["dummy", "dummy"],
+        &["type", "order.placed", "id", "1", "data", "\u{7f}\u{0}"],
+    ] {
+        redis::cmd("XADD")
+            .arg(&key)
+            .arg("*")
+            .arg(fields)
+            .query_async::<()>(&mut shop.harness)
+            .await
+            .unwrap();
+    }
+    let product = shop.product(100, 1).await;
+    shop.tell(&OrderEvent::Placed(placed(OrderId::generate(), &[line(product, 1)])))
+        .await;
+    let mut registry = shopwright_kit::metrics::registry();
+    let metrics = ReactionMetrics::register(&mut registry);
+    let counters = Arc::new(Counters::default());
+    shopwright_kit::consumer_metrics::register(&mut registry, vec![("events".to_owned(), Arc::clone(&counters))]);
+    let ending = CancellationToken::new();
+    let task = tokio::spawn(consume::run(
+        client(&shop),
+        settings(&shop, "pod"),
+        Arc::new(Reactions::new(shop.reservations(), metrics)),
+        counters,
+        ending.clone(),
+    ));
+    eventually("all are acknowledged", || is_drained(&shop)).await;
+    ending.cancel();
+    task.await.unwrap();
+    assert_eq!(
+        shop.stock(product).await,
+        (1, 1),
+        "the good one behind them was handled"
+    );
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    for expected in [
+        "shopwright_events_ignored_total{reason=\"undecodable\"} 3",
+        "shopwright_events_ignored_total{reason=\"unknown_type\"} 1",
+        "shopwright_consumer_entries_total{stream=\"events\",outcome=\"done\"} 5",
+        "shopwright_consumer_in_hand{stream=\"events\"} 0",
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+}
+
+struct Process(Child);
+
+impl Process {
+    fn consume(shop: &Shop, name: &str) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_shopwright-inventory"))
+            .arg("consume")
+            .env("SHOP_NAME", support::SHOP)
+            .env("ADMIN_ADDRESS", "127.0.0.1:0")
+            .env("REDIS_HOST", shop.stack.host())
+            .env("REDIS_PORT", shop.stack.port().to_string())
+            .env("REDIS_USERNAME", "inventory")
+            .env("REDIS_PASSWORD", PASSWORD)
+            .env("POD_NAME", name)
+            .env("CLAIM_MIN_IDLE_MILLISECONDS", "300")
+            .env("BLOCK_MILLISECONDS", "100")
+            .env("LOG_FORMAT", "json")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The process itself, killed again and again while orders arrive twice and out of order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_killed_again_and_again_loses_and_doubles_nothing() {
+    const ORDERS: usize = 300;
+    let mut shop = Shop::start().await;
+    shop.create_group().await;
+    let product = shop.product(100, 1_000).await;
+    let scarce = shop.product(100, 50).await;
+    let mut orders = Vec::new();
+    for index in 0..ORDERS {
+        let order = OrderId::generate();
+        let wanted: ProductId = if index % 3 == 0 { scarce } else { product };
+        let event = OrderEvent::Placed(placed(order, &[line(wanted, 1)]));
+        shop.tell(&event).await;
+        shop.tell(&event).await;
+        orders.push(order);
+    }
+    for kill in 0..6 {
+        let process = Process::consume(&shop, &format!("pod-{kill}"));
+        let before = shop.answers().await.len();
+        let keys = shop.keys.inventory_events();
+        let harness = shop.harness.clone();
+        let length = || async {
+            redis::cmd("XLEN")
+                .arg(&keys)
+                .query_async::<usize>(&mut harness.clone())
+                .await
+                .unwrap()
+        };
+        eventually("it has answered some", || async {
+            length().await > before || is_drained(&shop).await
+        })
+        .await;
+        drop(process);
+    }
+    let last = Process::consume(&shop, "pod-last");
+    eventually("nothing is left", || is_drained(&shop)).await;
+    kill_process(Pid::from_child(&last.0), Signal::TERM).unwrap();
+    let mut last = last;
+    let mut status = None;
+    for _ in 0..3_000 {
+        status = last.0.try_wait().unwrap();
+        if status.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(status.expect("it ends on SIGTERM").success());
+
+    assert_eq!(shop.stock(scarce).await, (50, 50));
+    assert_eq!(shop.stock(product).await, (1_000, 200));
+    let mut first: std::collections::HashMap<OrderId, StockEvent> = std::collections::HashMap::new();
+    for answer in shop.answers().await {
+        use shopwright_domain::events::Content;
+        let known = first.entry(answer.order_id()).or_insert_with(|| answer.clone());
+        assert_eq!(*known, answer, "a repetition repeats the first answer");
+    }
+    assert_eq!(first.len(), ORDERS);
+    let reserved = first
+        .values()
+        .filter(|answer| matches!(answer, StockEvent::Reserved(_)))
+        .count();
+    assert_eq!(reserved, 250);
+}

@@ -1,0 +1,241 @@
+//! A real Redis Stack under the real ACL, and the shop "demo" in it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part of this module"
+)]
+
+pub mod api;
+
+use std::{collections::HashMap, future::Future, time::Duration};
+
+use redis::aio::MultiplexedConnection;
+use sha2::{Digest, Sha256};
+use shopwright_domain::{
+    access::{DEFAULT_OFF, User, acl_line},
+    events::{Meta, OrderEvent, OrderPlaced, Received, StockEvent, decode, encode},
+    ids::{OrderId, ProductId},
+    keys::{GROUP_INVENTORY, ShopKeys},
+    lines::{Line, Lines},
+    money::{Amount, Currency, Money},
+    reservation::Reservation,
+};
+use shopwright_inventory::{catalogue::Catalogue, events, product::Product, reservations::Reservations};
+use shopwright_kit::{Redis, RedisSettings, Secret, connection::Timeouts};
+use shopwright_redis_stack::{Options, RedisStack};
+
+pub const SHOP: &str = "demo";
+pub const PASSWORD: &str = "a password of the tests";
+
+/// A loaded machine must not fail a test.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Shop {
+    pub stack: RedisStack,
+    pub keys: ShopKeys,
+    /// Everything may be looked at and prepared with it.
+    pub harness: MultiplexedConnection,
+}
+
+pub fn options() -> Options {
+    let digest = Sha256::digest(PASSWORD)
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let mut acl = vec![DEFAULT_OFF.to_owned()];
+    acl.extend(User::ALL.map(|user| acl_line(user, SHOP, &digest)));
+    Options {
+        acl,
+        ..Options::default()
+    }
+}
+
+impl Shop {
+    pub async fn start() -> Self {
+        let stack = RedisStack::start_async(options()).await.unwrap();
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let harness = stack
+            .client()
+            .unwrap()
+            .get_multiplexed_async_connection_with_config(&patient)
+            .await
+            .unwrap();
+        Self {
+            stack,
+            keys: ShopKeys::new(SHOP),
+            harness,
+        }
+    }
+
+    pub fn settings(&self, user: User) -> RedisSettings {
+        RedisSettings {
+            host: self.stack.host().to_owned(),
+            port: self.stack.port(),
+            username: Some(user.name().to_owned()),
+            password: Some(Secret::new(PASSWORD)),
+        }
+    }
+
+    pub fn redis(&self) -> Redis {
+        let timeouts = Timeouts {
+            connect: PATIENCE,
+            response: PATIENCE,
+        };
+        Redis::with_timeouts(&self.settings(User::Inventory), timeouts).unwrap()
+    }
+
+    pub fn reservations(&self) -> Reservations {
+        Reservations::new(self.redis(), self.keys.clone())
+    }
+
+    pub fn catalogue(&self) -> Catalogue {
+        Catalogue::new(self.redis(), self.keys.clone())
+    }
+
+    /// The group that the operator makes.
+    pub async fn create_group(&mut self) {
+        redis::cmd("XGROUP")
+            .arg(&["CREATE", &self.keys.payments_events(), GROUP_INVENTORY, "0", "MKSTREAM"])
+            .query_async::<()>(&mut self.harness)
+            .await
+            .unwrap();
+    }
+
+    pub async fn product(&self, price: i64, stock: i64) -> ProductId {
+        let product = product(price, stock);
+        self.catalogue().create(&product, stock, &meta()).await.unwrap();
+        product.id
+    }
+
+    /// Writes an event as payments does.
+    pub async fn tell(&mut self, event: &OrderEvent) {
+        let mut command = redis::cmd("XADD");
+        command.arg(self.keys.payments_events()).arg("*");
+        for (name, value) in encode(event, &meta()) {
+            command.arg(name).arg(value);
+        }
+        command.query_async::<()>(&mut self.harness).await.unwrap();
+    }
+
+    /// Every answer so far, oldest first.
+    pub async fn answers(&mut self) -> Vec<StockEvent> {
+        self.entries(&self.keys.inventory_events())
+            .await
+            .iter()
+            .map(|fields| {
+                let received: Received<StockEvent> = decode(|name| fields.get(name).map(String::as_str)).unwrap();
+                assert!(!received.meta.time.is_empty());
+                received.content.unwrap()
+            })
+            .collect()
+    }
+
+    pub async fn entries(&self, stream: &str) -> Vec<HashMap<String, String>> {
+        let entries: Vec<(String, HashMap<String, String>)> = redis::cmd("XRANGE")
+            .arg(&[stream, "-", "+"])
+            .query_async(&mut self.harness.clone())
+            .await
+            .unwrap();
+        entries.into_iter().map(|(_, fields)| fields).collect()
+    }
+
+    pub async fn stock(&self, product: ProductId) -> (i64, i64) {
+        let stock = self.catalogue().stock(product).await.unwrap().unwrap();
+        assert_eq!(stock.available, stock.on_hand - stock.reserved);
+        assert!(stock.reserved >= 0 && stock.available >= 0, "{stock:?}");
+        (stock.on_hand, stock.reserved)
+    }
+
+    pub async fn in_stock(&self, product: ProductId) -> bool {
+        self.catalogue().get(product).await.unwrap().unwrap().in_stock
+    }
+
+    pub async fn reservation(&self, order: OrderId) -> Option<serde_json::Value> {
+        let text: Option<String> = redis::cmd("JSON.GET")
+            .arg(self.keys.reservation(order))
+            .query_async(&mut self.harness.clone())
+            .await
+            .unwrap();
+        text.map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    pub async fn set(&self, product: ProductId, path: &str, json: &str) {
+        redis::cmd("JSON.SET")
+            .arg(&[&self.keys.product(product), path, json])
+            .query_async::<()>(&mut self.harness.clone())
+            .await
+            .unwrap();
+    }
+
+    pub async fn set_stock(&self, product: ProductId, on_hand: i64, reserved: i64) {
+        redis::cmd("HSET")
+            .arg(self.keys.stock(product))
+            .arg("on_hand")
+            .arg(on_hand)
+            .arg("reserved")
+            .arg(reserved)
+            .query_async::<()>(&mut self.harness.clone())
+            .await
+            .unwrap();
+    }
+}
+
+pub fn eur() -> Currency {
+    "EUR".parse().unwrap()
+}
+
+pub fn product(price: i64, stock: i64) -> Product {
+    Product {
+        id: ProductId::generate(),
+        name: "A shirt".to_owned(),
+        description: "Of wool".to_owned(),
+        price: Money {
+            amount: Amount::new(price).unwrap(),
+            currency: eur(),
+        },
+        in_stock: stock > 0,
+        version: 1,
+        created_at: events::now(),
+    }
+}
+
+pub fn meta() -> Meta {
+    events::of_request(&shopwright_kit::RequestContext::new(), events::now())
+}
+
+pub fn line(product_id: ProductId, quantity: u32) -> Line {
+    Line {
+        product_id,
+        quantity,
+        expected_unit_price: None,
+    }
+}
+
+pub fn placed(order_id: OrderId, lines: &[Line]) -> OrderPlaced {
+    OrderPlaced {
+        order_id,
+        currency: eur(),
+        lines: Lines::new(lines).unwrap(),
+    }
+}
+
+/// Waits for a condition; the deadline is far beyond what a loaded machine needs.
+pub async fn eventually<F, Fut>(what: &str, condition: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Where a reservation stands, by its document.
+pub fn state_of(document: Option<&serde_json::Value>) -> Reservation {
+    document.map_or(Reservation::None, |document| {
+        serde_json::from_value(document["state"].clone()).unwrap()
+    })
+}

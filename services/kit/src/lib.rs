@@ -1,0 +1,25 @@
+//! What the shop's services share: configuration, telemetry, HTTP problems, admin port, Redis connection, shutdown.
+//!
+//! This crate knows no product and no order; it may touch sockets, the environment, Redis and signals.
+
+pub mod admin;
+pub mod auth;
+pub mod config;
+pub mod connection;
+pub mod consumer_metrics;
+pub mod context;
+pub mod extract;
+pub mod metrics;
+pub mod problem;
+pub mod search_index;
+pub mod secret;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use auth::{AdminAuthorization, AdminKey};
+pub use connection::{Redis, RedisSettings};
+pub use context::RequestContext;
+pub use extract::{Json, Path, Query, Raw};
+pub use problem::{ApiError, FieldError};
+pub use secret::Secret;

@@ -1,0 +1,294 @@
+//! Errors as `application/problem+json` (RFC 9457). One type, mapped to a reply once; a 5xx never tells internals.
+
+use std::{borrow::Cow, error::Error, time::Duration};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::context::RequestContext;
+
+/// Seconds after which a caller may try again when a dependency is away.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// One thing wrong with one part of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901) to the part; empty for the whole document.
+    pub pointer: String,
+    /// Stable word for programs.
+    pub code: Cow<'static, str>,
+    /// Sentence for people.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// Names a part, what is wrong with it for programs, and for people.
+    pub fn new(pointer: impl Into<String>, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code: code.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// Every failure a handler can answer with. `code` is stable; `detail` may change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {code}: {detail}")]
+pub struct ApiError {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// Any status and code. Prefer the named ones.
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// 400 `malformed_json`.
+    pub fn malformed_json(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
+    }
+
+    /// 400 `query_invalid`: a query parameter or a search text.
+    pub fn query_invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "query_invalid", detail)
+    }
+
+    /// 401 `unauthenticated`, with its challenge.
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "A valid bearer key is required.",
+        )
+    }
+
+    /// 404 `not_found`. `what` names the kind of thing, never the id that was asked for.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("No such {what}."))
+    }
+
+    /// 405 `method_not_allowed`.
+    pub fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "This resource does not support the method.",
+        )
+    }
+
+    /// 409 with the given code.
+    pub fn conflict(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 413 `payload_too_large`.
+    pub fn payload_too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            "The request's body is too large.",
+        )
+    }
+
+    /// 415 `unsupported_media_type`.
+    pub fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The request's content type must be application/json.",
+        )
+    }
+
+    /// 422 `validation_failed` with every problem found.
+    pub fn validation(errors: Vec<FieldError>) -> Self {
+        let mut error = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "validation_failed",
+            "The request is well formed but not acceptable; see errors.",
+        );
+        error.errors = errors;
+        error
+    }
+
+    /// 500 `internal`. The cause is logged here, once, and never sent.
+    pub fn internal(cause: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error = cause, "request failed");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong on our side.",
+        )
+    }
+
+    /// 502 `bad_gateway`: an upstream answered with something that is no HTTP.
+    pub fn bad_gateway() -> Self {
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "bad_gateway",
+            "A service behind this one gave no usable answer.",
+        )
+    }
+
+    /// 503 `dependency_unavailable` with Retry-After.
+    pub fn dependency_unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "dependency_unavailable",
+            "Something this service depends on does not answer. Try again.",
+        )
+        .with_retry_after(RETRY_AFTER)
+    }
+
+    /// 503 `capacity` with Retry-After: Redis is full, or nearly.
+    pub fn capacity() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "capacity",
+            "The shop is at its capacity. Try again later.",
+        )
+        .with_retry_after(Duration::from_secs(30))
+    }
+
+    /// 504 `timeout`. What was asked may have happened or not.
+    pub fn timeout() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            "The request took too long; its outcome is unknown.",
+        )
+    }
+
+    /// Adds a Retry-After header, in whole seconds.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.retry_after = Some(delay);
+        self
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// What is wrong with the parts of the request.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+}
+
+/// What Redis said, as the caller may know it: away and full are told apart, everything else is ours.
+impl From<redis::RedisError> for ApiError {
+    fn from(error: redis::RedisError) -> Self {
+        if error.code() == Some("OOM") {
+            tracing::warn!(code = "OOM", "Redis refused a write");
+            return Self::capacity();
+        }
+        if is_unavailable(&error) {
+            tracing::warn!(kind = ?error.kind(), code = error.code(), "Redis is unavailable");
+            return Self::dependency_unavailable();
+        }
+        // The text of a server error may quote arguments, so only its kind and code word are logged.
+        tracing::error!(kind = ?error.kind(), code = error.code(), "Redis refused a command");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something went wrong on our side.",
+        )
+    }
+}
+
+fn is_unavailable(error: &redis::RedisError) -> bool {
+    use redis::{ErrorKind, ServerErrorKind};
+    let server = matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::NoPerm
+        )
+    );
+    let words = [
+        "LOADING",
+        "WRONGPASS",
+        "NOAUTH",
+        "NOPERM",
+        "MISCONF",
+        "BUSY",
+        "READONLY",
+        "MASTERDOWN",
+    ];
+    server
+        || matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed)
+        || error.code().is_some_and(|code| words.contains(&code))
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    instance: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let context = RequestContext::try_current();
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: &self.code,
+            instance: context.as_ref().map_or("", |context| &context.path),
+            request_id: context.as_ref().map_or("", |context| &context.request_id),
+            errors: &self.errors,
+        };
+        let text = serde_json::to_string(&body).unwrap_or_else(|_| format!(r#"{{"code":"{}"}}"#, self.code));
+        let mut response = (self.status, text).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(delay) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"shopwright\""),
+            );
+        }
+        response
+    }
+}
