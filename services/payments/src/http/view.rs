@@ -1,0 +1,106 @@
+//! An order as the API shows it: money with its currency, times as RFC 3339.
+
+use serde::{Deserialize, Serialize};
+use shopwright_domain::ids::{OrderId, ProductId};
+use shopwright_domain::money::{Amount, Money};
+use shopwright_domain::order::{Order, Reason, State};
+
+use crate::store::rfc3339;
+
+/// The reply's body. Members that say nothing yet are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderView {
+    /// Its id.
+    pub id: OrderId,
+    /// Where it stands.
+    pub state: State,
+    /// What was ordered.
+    pub lines: Vec<LineView>,
+    /// Sum of the lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subtotal: Option<Money>,
+    /// The shop's fee.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fee: Option<Money>,
+    /// What is charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Money>,
+    /// What was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captured: Option<Money>,
+    /// What went back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refunded: Option<Money>,
+    /// Why it is where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// One more with every change.
+    pub version: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+    /// Every state it came into.
+    pub timeline: Vec<PassageView>,
+}
+
+/// One product of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineView {
+    /// Which.
+    pub product_id: ProductId,
+    /// How many.
+    pub quantity: u32,
+    /// For one piece, once taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_price: Option<Money>,
+}
+
+/// A state and when it was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassageView {
+    /// Which.
+    pub state: State,
+    /// RFC 3339.
+    pub at: String,
+}
+
+impl From<&Order> for OrderView {
+    fn from(order: &Order) -> Self {
+        let money = |amount: Amount| Money {
+            amount,
+            currency: order.currency,
+        };
+        let moved = |amount: Amount| (!amount.is_zero()).then(|| money(amount));
+        Self {
+            id: order.id,
+            state: order.state,
+            lines: order
+                .lines
+                .iter()
+                .map(|line| LineView {
+                    product_id: line.product_id,
+                    quantity: line.quantity,
+                    unit_price: line.unit_price.map(money),
+                })
+                .collect(),
+            subtotal: order.subtotal.map(money),
+            fee: order.fee.map(money),
+            total: order.total.map(money),
+            captured: moved(order.captured),
+            refunded: moved(order.refunded),
+            reason: order.reason,
+            version: order.version,
+            created_at: rfc3339(order.created_at),
+            updated_at: rfc3339(order.updated_at),
+            timeline: order
+                .timeline
+                .iter()
+                .map(|passage| PassageView {
+                    state: passage.state,
+                    at: rfc3339(passage.at),
+                })
+                .collect(),
+        }
+    }
+}

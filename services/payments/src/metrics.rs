@@ -1,0 +1,141 @@
+//! Counts of what payments does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use shopwright_domain::order::Order;
+use shopwright_streams::consume::Counters;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+    answer: &'static str,
+}
+
+/// Shared by everything in the process.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    entered: Family<StateLabel, Counter>,
+    calls: Family<CallLabels, Counter>,
+    /// Decisions that met another version.
+    pub conflicts: Counter,
+    /// Inputs that cannot have happened.
+    pub contradictions: Counter,
+    /// Entries that could not be read.
+    pub broken: Counter,
+    /// Entries of a type that is unknown here.
+    pub unknown: Counter,
+}
+
+impl Metrics {
+    /// Registers every series.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "orders_entered_state",
+            "Orders that came into a state",
+            metrics.entered.clone(),
+        );
+        registry.register(
+            "provider_calls",
+            "Calls to the provider, by answer",
+            metrics.calls.clone(),
+        );
+        registry.register(
+            "order_conflicts",
+            "Decisions that met another version",
+            metrics.conflicts.clone(),
+        );
+        registry.register(
+            "order_contradictions",
+            "Inputs that cannot have happened",
+            metrics.contradictions.clone(),
+        );
+        registry.register(
+            "entries_broken",
+            "Stream entries that could not be read",
+            metrics.broken.clone(),
+        );
+        registry.register(
+            "entries_unknown",
+            "Stream entries of an unknown type",
+            metrics.unknown.clone(),
+        );
+        metrics
+    }
+
+    /// A new order.
+    pub fn placed(&self, order: &Order) {
+        self.entered
+            .get_or_create(&StateLabel {
+                state: order.state.as_str(),
+            })
+            .inc();
+    }
+
+    /// A changed order.
+    pub fn transition(&self, from: &Order, to: &Order) {
+        if from.state != to.state {
+            tracing::info!(order = %to.id, from = from.state.as_str(), to = to.state.as_str(), version = to.version, "order moved");
+            self.placed(to);
+        }
+    }
+
+    /// An answered call to the provider.
+    pub fn called(&self, call: &'static str, answer: &'static str) {
+        self.calls.get_or_create(&CallLabels { call, answer }).inc();
+    }
+}
+
+/// What a consumer loop counts, as metrics. `stream` becomes part of the names.
+#[derive(Debug)]
+pub struct LoopMetrics {
+    /// `stock` or `jobs`.
+    pub stream: &'static str,
+    /// The loop's own.
+    pub counters: Arc<Counters>,
+}
+
+impl Collector for LoopMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let counters = &*self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            (
+                "delivered",
+                "Entries delivered for the first time",
+                read(&counters.delivered),
+            ),
+            (
+                "claimed",
+                "Entries taken over from a dead consumer",
+                read(&counters.claimed),
+            ),
+            ("done", "Entries acknowledged", read(&counters.done)),
+            (
+                "retried",
+                "Entries left pending by their handler",
+                read(&counters.retried),
+            ),
+            ("failures", "Failed Redis calls of the loop", read(&counters.failures)),
+        ] {
+            let counter = ConstCounter::new(value);
+            let name = format!("consumer_{}_{name}", self.stream);
+            counter.encode(encoder.encode_descriptor(&name, help, None, counter.metric_type())?)?;
+        }
+        let in_hand = ConstGauge::new(i64::try_from(read(&counters.in_hand)).unwrap_or(i64::MAX));
+        let name = format!("consumer_{}_in_hand", self.stream);
+        in_hand.encode(encoder.encode_descriptor(&name, "Entries in hand", None, in_hand.metric_type())?)
+    }
+}

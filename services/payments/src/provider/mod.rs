@@ -1,0 +1,24 @@
+//! The payment provider, as payments sees it: four questions about a key, and answers that may be unknown.
+
+use std::future::Future;
+
+use shopwright_domain::ids::{OrderId, RefundId};
+use shopwright_domain::money::Money;
+use shopwright_domain::order::{ChargeAnswer, RefundAnswer};
+
+pub mod simulated;
+
+pub use simulated::Simulated;
+
+/// A provider of payments. Every call may be repeated under its key, at any time and from any process, and then answers
+/// as the first one did. No answer, an error and "busy" are all `Unknown`, from which nobody concludes anything.
+pub trait Provider: Send + Sync + 'static {
+    /// Take the money, once for this key.
+    fn charge(&self, key: OrderId, money: Money) -> impl Future<Output = ChargeAnswer> + Send;
+    /// Refuse this key from now on, unless it was charged or declined.
+    fn stop(&self, key: OrderId) -> impl Future<Output = ChargeAnswer> + Send;
+    /// What has become of this key? Not knowing it is `Unknown`: the charge may still be on its way.
+    fn lookup(&self, key: OrderId) -> impl Future<Output = ChargeAnswer> + Send;
+    /// Give money back, once for this refund.
+    fn refund(&self, id: RefundId, key: OrderId, money: Money) -> impl Future<Output = RefundAnswer> + Send;
+}

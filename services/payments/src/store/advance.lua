@@ -1,0 +1,57 @@
+#!lua
+-- Stores one decision, all of it or nothing. The first line lets Redis refuse it whole when memory is out.
+-- KEYS: order, due times, events, jobs, refund.
+-- ARGV: expected version ('0': must not exist), order id, patch of the order, refund or '', due time or '',
+--       number of events, then every event and every job as: number of its arguments, field, value, ...
+-- Returns 1 when stored, 0 when the order has another version.
+local function refuse(what)
+  return redis.error_reply('ADVANCE ' .. what)
+end
+
+local function is_document(text)
+  local parsed, value = pcall(cjson.decode, text)
+  return parsed and type(value) == 'table'
+end
+
+-- Everything is checked before the first write: a script that fails later would leave half an effect.
+local expected = tonumber(ARGV[1])
+if not expected then return refuse('expected version is no number') end
+if not is_document(ARGV[3]) then return refuse('patch is no document') end
+if ARGV[4] ~= '' and not is_document(ARGV[4]) then return refuse('refund is no document') end
+if ARGV[5] ~= '' and not tonumber(ARGV[5]) then return refuse('due time is no number') end
+
+local types = { 'ReJSON-RL', 'zset', 'stream', 'stream', 'ReJSON-RL' }
+for index, kind in ipairs(types) do
+  local actual = redis.call('TYPE', KEYS[index]).ok
+  if actual ~= 'none' and actual ~= kind then return refuse('key ' .. index .. ' is a ' .. actual) end
+end
+
+local events = tonumber(ARGV[6])
+if not events then return refuse('number of events is no number') end
+local entries, at = {}, 7
+while at <= #ARGV do
+  local count = tonumber(ARGV[at])
+  if not count or count < 2 or count % 2 ~= 0 or at + count > #ARGV then return refuse('entry is incomplete') end
+  entries[#entries + 1] = { at + 1, at + count }
+  at = at + count + 1
+end
+if events > #entries then return refuse('events are missing') end
+
+local version = 0
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  version = tonumber(redis.call('JSON.GET', KEYS[1], '.version'))
+end
+if version ~= expected then return 0 end
+
+redis.call('JSON.MERGE', KEYS[1], '$', ARGV[3])
+if ARGV[4] ~= '' then redis.call('JSON.SET', KEYS[5], '$', ARGV[4]) end
+if ARGV[5] ~= '' then
+  redis.call('ZADD', KEYS[2], ARGV[5], ARGV[2])
+else
+  redis.call('ZREM', KEYS[2], ARGV[2])
+end
+for index, entry in ipairs(entries) do
+  local stream = index <= events and KEYS[3] or KEYS[4]
+  redis.call('XADD', stream, '*', unpack(ARGV, entry[1], entry[2]))
+end
+return 1

@@ -1,0 +1,271 @@
+//! Every user of a shop's Redis, tried on what it must not do, and on what it must be able to do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this whole crate is a test"
+)]
+
+mod support;
+
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+use shopwright_domain::access::User;
+use shopwright_domain::ids::{OrderId, ProductId};
+use shopwright_domain::keys::ShopKeys;
+use support::Shop;
+
+async fn run(connection: &mut MultiplexedConnection, words: &[&str]) -> Result<Value, String> {
+    redis::cmd(words[0])
+        .arg(&words[1..])
+        .query_async(connection)
+        .await
+        .map_err(|error| format!("{} {error}", error.code().unwrap_or_default()))
+}
+
+async fn refused(shop: &Shop, user: User, words: &[&str]) {
+    let error = run(&mut shop.connection(user).await, words)
+        .await
+        .expect_err(&format!("{user:?} {words:?} was allowed"));
+    let permission = error.contains("NOPERM") || error.contains("ACL failure") || error.contains("can't access");
+    assert!(permission, "{user:?} {words:?} failed for another reason: {error}");
+}
+
+async fn allowed(shop: &Shop, user: User, words: &[&str]) {
+    if let Err(error) = run(&mut shop.connection(user).await, words).await {
+        panic!("{user:?} {words:?}: {error}");
+    }
+}
+
+/// Commands that nobody here needs, whatever the key.
+const NOBODY: [&[&str]; 23] = [
+    &["CONFIG", "GET", "*"],
+    &["CONFIG", "SET", "appendonly", "no"],
+    &["FLUSHALL"],
+    &["FLUSHDB"],
+    &["KEYS", "*"],
+    &["SCAN", "0"],
+    &["RANDOMKEY"],
+    &["DBSIZE"],
+    &["ACL", "LIST"],
+    &["ACL", "SETUSER", "operator", "nopass"],
+    &["SHUTDOWN", "NOSAVE"],
+    &["MONITOR"],
+    &["CLIENT", "LIST"],
+    &["CLIENT", "KILL", "TYPE", "normal"],
+    &["SCRIPT", "FLUSH"],
+    &[
+        "FUNCTION",
+        "LOAD",
+        "#!lua name=x\nredis.register_function('x', function() end)",
+    ],
+    &["SUBSCRIBE", "x"],
+    &["PUBLISH", "x", "y"],
+    &["SAVE"],
+    &["BGREWRITEAOF"],
+    &["REPLICAOF", "127.0.0.1", "1"],
+    &["MODULE", "LIST"],
+    &["FT._LIST"],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_administers() {
+    let shop = Shop::start().await;
+    for user in User::ALL {
+        for words in NOBODY {
+            refused(&shop, user, words).await;
+        }
+    }
+    let anonymous = redis::Client::open(format!("redis://{}:{}", shop.stack.host(), shop.stack.port())).unwrap();
+    let mut connection = anonymous.get_multiplexed_async_connection().await.unwrap();
+    let error = run(&mut connection, &["GET", "x"]).await.unwrap_err();
+    assert!(error.contains("NOAUTH") || error.contains("NOPERM"), "{error}");
+}
+
+/// Everything that one service must not do with a key of another, written as one would type it.
+async fn closed(shop: &Shop, user: User, group: &str, key: &str) {
+    for line in [
+        format!("XADD {key} * type order.paid"),
+        format!("JSON.GET {key}"),
+        format!("JSON.SET {key} $ {{}}"),
+        format!("JSON.MERGE {key} $ {{}}"),
+        format!("HGETALL {key}"),
+        format!("ZADD {key} 1 x"),
+        format!("SET {key} x"),
+        format!("DEL {key}"),
+        format!("XRANGE {key} - +"),
+        format!("XTRIM {key} MAXLEN 0"),
+        format!("XDEL {key} 1-1"),
+        format!("XGROUP CREATE {key} mine 0"),
+        format!("XGROUP DESTROY {key} {group}"),
+        format!("XGROUP SETID {key} {group} $"),
+        format!("XGROUP DELCONSUMER {key} {group} x"),
+        format!("FT.SEARCH {key} *"),
+        format!("FT.DROPINDEX {key} DD"),
+        format!("FT.CREATE {key} ON JSON PREFIX 1 {{ SCHEMA $.state AS state TAG"),
+        format!("FT.ALTER {key} SCHEMA ADD $.x AS x TAG"),
+        format!("FT.ALIASADD x {key}"),
+    ] {
+        refused(shop, user, &words(&line)).await;
+    }
+    for (script, keys) in [
+        ("return redis.call('XADD', KEYS[1], '*', 'a', 'b')", "1"),
+        ("return redis.call('XADD', ARGV[1], '*', 'a', 'b')", "0"),
+        ("return redis.call('JSON.GET', ARGV[1])", "0"),
+    ] {
+        refused(shop, user, &["EVAL", script, keys, key]).await;
+    }
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_reads_the_others_stream_and_touches_nothing_else_of_it() {
+    let shop = Shop::start().await;
+    let keys = &shop.keys;
+    let inventory = [
+        keys.inventory_events(),
+        keys.inventory_catalogue(),
+        keys.product(ProductId::generate()),
+        keys.stock(ProductId::generate()),
+        keys.reservation(OrderId::generate()),
+        keys.products_index(),
+    ];
+    let payments = [
+        keys.payments_events(),
+        keys.payments_jobs(),
+        keys.order(OrderId::generate()),
+        keys.due(),
+        keys.orders_index(),
+        keys.provider_charge(OrderId::generate()),
+    ];
+    for (user, group, foreign, own, own_index) in [
+        (
+            User::Payments,
+            "payments",
+            inventory,
+            keys.payments_jobs(),
+            keys.orders_index(),
+        ),
+        (
+            User::Inventory,
+            "inventory",
+            payments,
+            keys.inventory_events(),
+            keys.products_index(),
+        ),
+    ] {
+        for key in &foreign {
+            closed(&shop, user, group, key).await;
+        }
+        let stream = &foreign[0];
+        for line in [
+            // Together, own and foreign: no selector holds both.
+            format!("XREADGROUP GROUP {group} me COUNT 1 STREAMS {own} {stream} > >"),
+            // Not even of one's own: these reach into everybody's documents, or cut history.
+            format!("FT.DROPINDEX {own_index}"),
+            format!("FT.CREATE {own_index} ON JSON SCHEMA $.a AS a TAG"),
+            format!("XTRIM {own} MAXLEN 0"),
+        ] {
+            refused(&shop, user, &words(&line)).await;
+        }
+        let dead = ShopKeys::dead_letters(stream, group);
+        for line in [
+            format!("XREADGROUP GROUP {group} me COUNT 1 STREAMS {stream} >"),
+            format!("XACK {stream} {group} 1-1"),
+            format!("XPENDING {stream} {group}"),
+            format!("XAUTOCLAIM {stream} {group} me 0 0"),
+            format!("XADD {dead} * reason poison"),
+        ] {
+            allowed(&shop, user, &words(&line)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_provider_the_operator_and_the_migration_user_keep_to_their_own() {
+    let shop = Shop::start().await;
+    let keys = &shop.keys;
+    let (events, jobs, order) = (
+        keys.payments_events(),
+        keys.payments_jobs(),
+        keys.order(OrderId::generate()),
+    );
+    let charge = keys.provider_charge(OrderId::generate());
+    let product = keys.product(ProductId::generate());
+    for user in [User::Provider, User::Operator, User::Migration] {
+        for key in [&events, &jobs, &order, &product] {
+            refused(&shop, user, &["XADD", key, "*", "a", "b"]).await;
+            refused(
+                &shop,
+                user,
+                &["EVAL", "return redis.call('XADD', KEYS[1], '*', 'a', 'b')", "1", key],
+            )
+            .await;
+            refused(&shop, user, &["JSON.GET", key]).await;
+            refused(&shop, user, &["JSON.SET", key, "$", "{}"]).await;
+            refused(&shop, user, &["DEL", key]).await;
+            refused(
+                &shop,
+                user,
+                &["XREADGROUP", "GROUP", "payments", "me", "STREAMS", key, ">"],
+            )
+            .await;
+            refused(&shop, user, &["FT.SEARCH", key, "*"]).await;
+        }
+    }
+    for user in [User::Operator, User::Migration, User::Payments, User::Inventory] {
+        refused(&shop, user, &["HSET", &charge, "state", "charged"]).await;
+        refused(&shop, user, &["HGETALL", &charge]).await;
+    }
+    allowed(&shop, User::Provider, &["HSET", &charge, "state", "charged"]).await;
+
+    for words in [
+        &["PING"][..],
+        &["INFO", "persistence"],
+        &["XINFO", "STREAM", &events],
+        &["XINFO", "GROUPS", &jobs],
+        &["XPENDING", &events, "inventory"],
+        &["XLEN", &events],
+        &["XREAD", "COUNT", "1", "STREAMS", &events, &jobs, "0", "0"],
+        &["XRANGE", &events, "-", "+", "COUNT", "1"],
+        &["XTRIM", &events, "MINID", "0"],
+    ] {
+        allowed(&shop, User::Operator, words).await;
+    }
+    refused(&shop, User::Operator, &["XINFO", "STREAM", &order]).await;
+    refused(
+        &shop,
+        User::Operator,
+        &["XGROUP", "CREATE", &order, "g", "0", "MKSTREAM"],
+    )
+    .await;
+
+    let index = keys.orders_index();
+    let schema = [
+        "ON",
+        "JSON",
+        "PREFIX",
+        "1",
+        &keys.order_prefix(),
+        "SCHEMA",
+        "$.state",
+        "AS",
+        "state",
+        "TAG",
+    ];
+    allowed(
+        &shop,
+        User::Migration,
+        &[&["FT.CREATE", &*index][..], &schema[..]].concat(),
+    )
+    .await;
+    allowed(&shop, User::Payments, &["FT.SEARCH", &index, "*"]).await;
+    refused(&shop, User::Inventory, &["FT.SEARCH", &index, "*"]).await;
+    refused(&shop, User::Provider, &["FT.SEARCH", &index, "*"]).await;
+    refused(&shop, User::Migration, &["FT.SEARCH", &index, "*"]).await;
+    refused(&shop, User::Migration, &["XREAD", "STREAMS", &events, "0"]).await;
+    allowed(&shop, User::Migration, &["FT.DROPINDEX", &index]).await;
+}

@@ -1,0 +1,239 @@
+//! The real binary, killed with the provider's effect done and the entry not acknowledged, killed at random, and asked to
+//! end in good order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this whole crate is a test"
+)]
+
+mod support;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use shopwright_domain::access::User;
+use shopwright_domain::keys::GROUP_PAYMENTS;
+use shopwright_domain::order::{State, place};
+use shopwright_payments::store::Committed;
+use shopwright_redis_stack::Append;
+use support::{Inventory, Running, SHOP, Shop, at_rest, eventually, order, password, patient, placed, placing};
+
+/// A consumer process that does not outlive the test.
+struct Consumer(Child);
+
+impl Consumer {
+    fn start(shop: &Shop, name: &str, latency: u32) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_shopwright-payments"))
+            .arg("consume")
+            .env("SHOP_NAME", SHOP)
+            .env("ADMIN_ADDRESS", "127.0.0.1:0")
+            .env("REDIS_HOST", shop.stack.host())
+            .env("REDIS_PORT", shop.stack.port().to_string())
+            .env("REDIS_USERNAME", "payments")
+            .env("REDIS_PASSWORD", password(User::Payments))
+            .env("PROVIDER_PASSWORD", password(User::Provider))
+            .env("PROVIDER_LATENCY_MILLISECONDS", latency.to_string())
+            .env("CLAIM_MIN_IDLE_MILLISECONDS", "300")
+            .env("BLOCK_MILLISECONDS", "100")
+            .env("POD_NAME", name)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn pending(shop: &Shop) -> u64 {
+    let mut sum = 0;
+    for stream in [shop.keys.inventory_events(), shop.keys.payments_jobs()] {
+        let summary: redis::Value = redis::cmd("XPENDING")
+            .arg(stream)
+            .arg(GROUP_PAYMENTS)
+            .query_async(&mut shop.harness().await)
+            .await
+            .unwrap();
+        let redis::Value::Array(parts) = summary else {
+            panic!("{summary:?}")
+        };
+        sum += redis::from_redis_value_ref::<u64>(&parts[0]).unwrap();
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_charge() {
+    let shop = Shop::start().await;
+    let actor = shop.actor(patient());
+    let inventory = Arc::new(Inventory::default());
+    let mut running = Running::new();
+    running.inventory(&shop, &inventory);
+    let mut first = Consumer::start(&shop, "first", 4_000);
+    let id = placed(&actor, 1).await.id;
+    // The provider's effect comes after half of its latency; the answer is under way for the other half.
+    eventually("the provider's effect", || async {
+        (shop.book(id).await.1 > 0).then_some(())
+    })
+    .await;
+    first.kill();
+    assert_eq!(
+        order(&actor, id).await.state,
+        State::Charging,
+        "killed before the answer was stored"
+    );
+    assert_eq!(pending(&shop).await, 1, "the job was not acknowledged");
+
+    // No sweeper runs: only the entry's redelivery can finish the order.
+    let _second = Consumer::start(&shop, "second", 0);
+    let ended = at_rest(&actor, id, State::Completed).await;
+    assert_eq!(
+        shop.book(id).await,
+        (Some("charged".into()), ended.captured.minor_units(), 0)
+    );
+    let calls: i64 = redis::cmd("HGET")
+        .arg(shop.keys.provider_charge(id))
+        .arg("calls")
+        .query_async(&mut shop.harness().await)
+        .await
+        .unwrap();
+    assert_eq!(calls, 2, "asked twice, charged once");
+    eventually("all acknowledged", || async {
+        (pending(&shop).await == 0).then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_every_order_ends_and_money_is_exact() {
+    let shop = Shop::start().await;
+    let actor = shop.actor(patient());
+    let inventory = Arc::new(Inventory::default());
+    let mut running = Running::new();
+    running.inventory(&shop, &inventory);
+    running.sweeper(&actor);
+    let mut random = StdRng::seed_from_u64(7);
+    let mut ids = Vec::new();
+    for round in 0..8 {
+        for _ in 0..6 {
+            ids.push(placed(&actor, 1).await.id);
+        }
+        let mut consumer = Consumer::start(&shop, &format!("consumer-{round}"), 40);
+        tokio::time::sleep(Duration::from_millis(random.random_range(30..300))).await;
+        consumer.kill();
+    }
+    let _last = Consumer::start(&shop, "last", 0);
+    for id in ids {
+        let ended = at_rest(&actor, id, State::Completed).await;
+        assert_eq!(
+            shop.book(id).await,
+            (Some("charged".into()), ended.captured.minor_units(), 0)
+        );
+    }
+    running.stop().await;
+}
+
+/// With an fsync before each answer, every order that was accepted is known after Redis was killed, and ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_killed_every_accepted_order_ends_and_money_is_exact() {
+    let mut shop = Shop::start_with(Append::Always).await;
+    let actor = shop.actor(patient());
+    let inventory = Arc::new(Inventory::default());
+    let mut running = Running::new();
+    running.inventory(&shop, &inventory);
+    running.sweeper(&actor);
+    let _consumer = Consumer::start(&shop, "only", 20);
+    let mut random = StdRng::seed_from_u64(11);
+    let mut accepted = Vec::new();
+    for _ in 0..4 {
+        let buyer = shop.actor(patient());
+        let buying = tokio::spawn(async move {
+            let mut accepted = Vec::new();
+            loop {
+                let Ok(now) = buyer.store.now().await else {
+                    return accepted;
+                };
+                let decision = place(placing(1), now, &buyer.policy);
+                let Ok(Committed::Stored) = buyer.store.commit(&decision).await else {
+                    return accepted;
+                };
+                accepted.push(decision.order.id);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(random.random_range(100..400))).await;
+        shop.stack.kill().unwrap();
+        accepted.extend(buying.await.unwrap());
+        shop.stack.restart().unwrap();
+    }
+    assert!(accepted.len() > 4, "the shop was open in between");
+    for id in &accepted {
+        let ended = at_rest(&actor, *id, State::Completed).await;
+        assert_eq!(
+            shop.book(*id).await,
+            (Some("charged".into()), ended.captured.minor_units(), 0)
+        );
+    }
+    println!("{} orders over 4 kills of Redis", accepted.len());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asked_to_end_it_finishes_what_is_in_hand() {
+    let shop = Shop::start().await;
+    let actor = shop.actor(patient());
+    let inventory = Arc::new(Inventory::default());
+    let mut running = Running::new();
+    running.inventory(&shop, &inventory);
+    let mut consumer = Consumer::start(&shop, "only", 2_000);
+    let id = placed(&actor, 1).await.id;
+    eventually("the provider's effect", || async {
+        (shop.book(id).await.1 > 0).then_some(())
+    })
+    .await;
+    let process_id = consumer.0.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &process_id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = eventually("its end", || std::future::ready(consumer.0.try_wait().unwrap())).await;
+    assert!(status.success());
+    assert_eq!(
+        order(&actor, id).await.state,
+        State::Paid,
+        "the answer in hand was stored"
+    );
+    let jobs: redis::Value = redis::cmd("XPENDING")
+        .arg(shop.keys.payments_jobs())
+        .arg(GROUP_PAYMENTS)
+        .query_async(&mut shop.harness().await)
+        .await
+        .unwrap();
+    let redis::Value::Array(parts) = jobs else {
+        panic!("{jobs:?}")
+    };
+    assert_eq!(
+        redis::from_redis_value_ref::<u64>(&parts[0]).unwrap(),
+        0,
+        "and acknowledged"
+    );
+    running.stop().await;
+}

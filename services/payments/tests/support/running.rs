@@ -1,0 +1,90 @@
+//! Consumers and sweepers as tasks of the test.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shopwright_domain::access::User;
+use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS};
+use shopwright_payments::act::Actor;
+use shopwright_payments::consume::{JobHandler, StockHandler};
+use shopwright_payments::provider::Simulated;
+use shopwright_streams::Client;
+use shopwright_streams::consume::{self, Handler, Settings};
+use tokio_util::sync::CancellationToken;
+
+use super::{Inventory, InventoryHandler, Shop};
+
+/// Tasks that end with the test.
+pub struct Running {
+    shutdown: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn new() -> Self {
+        Self {
+            shutdown: CancellationToken::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    pub fn token(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(tokio::spawn(task));
+    }
+
+    fn consume<H: Handler>(&mut self, client: Client, settings: Settings, handler: H) {
+        let shutdown = self.token();
+        self.spawn(async move {
+            consume::run(client, settings, Arc::new(handler), Arc::default(), shutdown).await;
+        });
+    }
+
+    pub fn inventory(&mut self, shop: &Shop, inventory: &Arc<Inventory>) {
+        let handler = InventoryHandler {
+            inventory: inventory.clone(),
+            redis: shop.redis(User::Inventory),
+            stream: shop.keys.inventory_events(),
+        };
+        let settings = loop_settings(shop.keys.payments_events(), GROUP_INVENTORY);
+        self.consume(shop.streams(User::Inventory), settings, handler);
+    }
+
+    pub fn payments(&mut self, shop: &Shop, actor: &Actor, provider: &Simulated) {
+        let client = shop.streams(User::Payments);
+        let stock = loop_settings(shop.keys.inventory_events(), GROUP_PAYMENTS);
+        self.consume(client.clone(), stock, StockHandler::new(actor.clone()));
+        let jobs = loop_settings(shop.keys.payments_jobs(), GROUP_PAYMENTS);
+        self.consume(client, jobs, JobHandler::new(actor.clone(), provider.clone()));
+    }
+
+    pub fn sweeper(&mut self, actor: &Actor) {
+        let (actor, shutdown) = (actor.clone(), self.token());
+        self.spawn(shopwright_payments::sweep::run(
+            actor,
+            Duration::from_millis(20),
+            shutdown,
+        ));
+    }
+
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        for task in std::mem::take(&mut self.tasks) {
+            task.await.unwrap();
+        }
+    }
+}
+
+fn loop_settings(key: String, group: &str) -> Settings {
+    Settings {
+        claim_min_idle: Duration::from_millis(500),
+        claim_interval: Duration::from_millis(100),
+        block: Duration::from_millis(100),
+        drain: Duration::from_secs(5),
+        ..Settings::new(key, group, "test")
+    }
+}

@@ -1,0 +1,206 @@
+// Lists products, places an order, and follows it until it is final. Money stays in integer minor units.
+
+const FINAL_STATES = new Set(["completed", "rejected", "declined", "cancelled", "refunded"]);
+const FIRST_POLL_MILLISECONDS = 400;
+const SLOWEST_POLL_MILLISECONDS = 3000;
+
+const STATE_TEXT = {
+  pending: "waiting for stock",
+  reserved: "stock is held",
+  charging: "being charged",
+  paid: "paid, being completed",
+  completed: "completed",
+  rejected: "rejected",
+  declined: "payment declined",
+  cancelled: "cancelled",
+  refunded: "refunded",
+};
+
+const REASON_TEXT = {
+  insufficient_stock: "There is not enough in stock.",
+  price_changed: "The price has changed; look at the list again.",
+  unknown_product: "A product is not known.",
+  archived: "A product is no longer sold.",
+  currency_mismatch: "A product is sold in another currency.",
+  declined: "The payment was declined.",
+  deadline: "It took too long.",
+  total_out_of_range: "The total is too large.",
+  commit_refused: "The stock was no longer held; the money goes back.",
+  refund_failed: "The money could not be given back yet.",
+};
+
+const byId = (id) => document.getElementById(id);
+const notice = byId("notice");
+const problem = byId("problem");
+const placeButton = byId("place");
+
+/** What is listed: product and its quantity field, by id. */
+let listed = new Map();
+/** Counts orders followed, so that an older poll ends when a new order is placed. */
+let following = 0;
+
+/** The amount as the currency writes it: yen have no decimals, dinars three. */
+function formatMoney({ amount, currency }) {
+  const format = new Intl.NumberFormat(undefined, { style: "currency", currency });
+  const digits = format.resolvedOptions().maximumFractionDigits;
+  const text = String(amount).padStart(digits + 1, "0");
+  const whole = text.slice(0, text.length - digits);
+  // A decimal text is formatted exactly, where a division would go through a double.
+  return format.format(digits === 0 ? whole : `${whole}.${text.slice(-digits)}`);
+}
+
+async function call(path, options = {}) {
+  const response = await fetch(path, { headers: { accept: "application/json" }, ...options });
+  const type = response.headers.get("content-type") ?? "";
+  const body = type.includes("json") ? await response.json() : null;
+  if (!response.ok) {
+    const details = (body?.errors ?? []).map((error) => error.detail);
+    const text = [body?.detail ?? `The shop answered ${response.status}.`, ...details].join(" ");
+    throw new Error(body?.request_id ? `${text} (request ${body.request_id})` : text);
+  }
+  return body;
+}
+
+function messageOf(error) {
+  return error instanceof TypeError ? "The shop cannot be reached." : error.message;
+}
+
+async function listProducts() {
+  const query = byId("query").value.trim();
+  const parameters = new URLSearchParams({ limit: "100" });
+  if (query) parameters.set("q", query);
+  try {
+    const { items } = await call(`/api/v1/products?${parameters}`);
+    showProducts(items);
+    notice.textContent = items.length > 0 ? "" : query ? "Nothing was found." : "There are no products yet.";
+  } catch (error) {
+    notice.textContent = messageOf(error);
+  }
+}
+
+function showProducts(products) {
+  const chosen = new Map([...listed].map(([id, entry]) => [id, entry.input.value]));
+  listed = new Map();
+  const items = products.map((product) => {
+    const item = byId("product-template").content.cloneNode(true);
+    item.querySelector("h3").textContent = product.name;
+    item.querySelector(".description").textContent = product.description;
+    item.querySelector(".price").textContent = formatMoney(product.price);
+    item.querySelector(".stock").textContent = product.in_stock ? "✓ in stock" : "✗ out of stock";
+    const input = item.querySelector("input");
+    input.setAttribute("aria-label", `Quantity of ${product.name}`);
+    input.disabled = !product.in_stock;
+    if (product.in_stock) input.value = chosen.get(product.id) ?? "0";
+    listed.set(product.id, { product, input });
+    return item;
+  });
+  byId("products").replaceChildren(...items);
+  showSum();
+}
+
+/** Chosen lines; a field that holds no number counts as nothing. */
+function chosenLines() {
+  return [...listed.values()]
+    .map(({ product, input }) => ({ product, quantity: input.valueAsNumber }))
+    .filter(({ quantity }) => Number.isInteger(quantity) && quantity > 0);
+}
+
+function showSum() {
+  const lines = chosenLines();
+  placeButton.disabled = lines.length === 0;
+  const amount = lines.reduce((sum, { product, quantity }) => sum + product.price.amount * quantity, 0);
+  byId("sum").textContent =
+    lines.length === 0
+      ? "nothing yet"
+      : Number.isSafeInteger(amount)
+        ? `${formatMoney({ amount, currency: lines[0].product.price.currency })}, without the shop's fee`
+        : "too much";
+}
+
+async function placeOrder() {
+  const lines = chosenLines().map(({ product, quantity }) => ({
+    product_id: product.id,
+    quantity,
+    expected_unit_price: product.price,
+  }));
+  problem.textContent = "";
+  // Against a second click while the first order is on its way.
+  placeButton.disabled = true;
+  try {
+    const order = await call("/api/v1/orders", {
+      method: "POST",
+      headers: { accept: "application/json", "content-type": "application/json" },
+      body: JSON.stringify({ lines }),
+    });
+    for (const { input } of listed.values()) input.value = "0";
+    showOrder(order);
+    byId("order").hidden = false;
+    byId("order-title").focus();
+    void follow(order);
+  } catch (error) {
+    problem.textContent = messageOf(error);
+  } finally {
+    showSum();
+  }
+}
+
+/** Asks for the order until it is final, more slowly as time goes by. */
+async function follow(order) {
+  const turn = ++following;
+  let pause = FIRST_POLL_MILLISECONDS;
+  while (turn === following && !FINAL_STATES.has(order.state)) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    pause = Math.min(pause * 1.3, SLOWEST_POLL_MILLISECONDS);
+    try {
+      const seen = await call(`/api/v1/orders/${encodeURIComponent(order.id)}`);
+      if (turn !== following) return;
+      // Two replies may overtake each other; the version never goes back.
+      if (seen.version > order.version) {
+        order = seen;
+        showOrder(order);
+      }
+      problem.textContent = "";
+    } catch (error) {
+      problem.textContent = messageOf(error);
+    }
+  }
+  if (turn === following) await listProducts();
+}
+
+function showOrder(order) {
+  byId("order-id").textContent = order.id;
+  byId("order-state").textContent = STATE_TEXT[order.state] ?? order.state;
+  byId("order-reason").textContent = order.reason ? (REASON_TEXT[order.reason] ?? order.reason) : "";
+  const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+  const steps = (order.timeline ?? []).map(({ state, at }) => {
+    const item = document.createElement("li");
+    const moment = document.createElement("time");
+    moment.dateTime = at;
+    moment.textContent = time.format(new Date(at));
+    item.append(moment, ` ${STATE_TEXT[state] ?? state}`);
+    return item;
+  });
+  byId("timeline").replaceChildren(...steps);
+  const amounts = [["Subtotal", order.subtotal], ["Fee", order.fee], ["Total", order.total], ["Refunded", order.refunded]];
+  const rows = amounts
+    .filter(([name, money]) => money && (name !== "Refunded" || money.amount > 0))
+    .flatMap(([name, money]) => {
+      const term = document.createElement("dt");
+      term.textContent = name;
+      const value = document.createElement("dd");
+      value.textContent = formatMoney(money);
+      return [term, value];
+    });
+  byId("amounts").replaceChildren(...rows);
+}
+
+byId("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  void listProducts();
+});
+byId("order-form").addEventListener("input", showSum);
+byId("order-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  void placeOrder();
+});
+void listProducts();
