@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use redis::{RedisError, Script, Value};
 use shopwright_domain::{events::Meta, ids::ProductId, keys::ShopKeys};
-use shopwright_kit::{Redis, search_index::SearchIndex};
+use shopwright_kit::{
+    Redis,
+    search_index::{SearchIndex, is_missing},
+};
 
 use crate::{
     product::{Document, MAX_STOCK, NewAdjustment, Product, Stock},
@@ -196,13 +199,9 @@ fn parse(document: &str) -> Result<Product, CatalogueError> {
 }
 
 fn search_error(error: RedisError) -> CatalogueError {
-    // The engine's errors have no code word; the library takes the first word of the text for one.
-    let text = error.to_string();
-    if error.is_io_error() {
-        CatalogueError::Redis(error)
-    } else if text.contains("no such index") || text.contains("Unknown index") {
+    if is_missing(&error) {
         CatalogueError::NoIndex
-    } else if text.to_ascii_lowercase().contains("syntax") {
+    } else if !error.is_io_error() && error.to_string().to_ascii_lowercase().contains("syntax") {
         CatalogueError::Query
     } else {
         CatalogueError::Redis(error)

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{RedisResult, Value, aio::ConnectionLike};
+use redis::{RedisError, RedisResult, Value, aio::ConnectionLike};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::{Redis, RedisSettings};
@@ -81,10 +81,7 @@ impl SearchIndex {
             } else {
                 State::Scanning
             }),
-            // "Unknown index name", or "NAME: no such index" in other versions: a server's error with no code word.
-            Err(error) if error.to_string().to_ascii_lowercase().contains("index") && !error.is_io_error() => {
-                Ok(State::Missing)
-            }
+            Err(error) if is_missing(&error) => Ok(State::Missing),
             Err(error) => Err(error),
         }
     }
@@ -116,6 +113,20 @@ enum State {
     Missing,
     Scanning,
     Ready,
+}
+
+/// Whether an error of the search engine says that there is no such index.
+///
+/// It says so in words of its own, `Unknown index name` or `NAME: no such index`, and has no code word: the client takes the first
+/// word for one.
+pub fn is_missing(error: &RedisError) -> bool {
+    let text = format!(
+        "{} {}",
+        error.code().unwrap_or_default(),
+        error.detail().unwrap_or_default()
+    );
+    let text = text.to_ascii_lowercase();
+    text.contains("unknown index") || text.contains("no such index")
 }
 
 /// `FT.INFO` answers pairs; `indexing` is 1 while the first scan runs.

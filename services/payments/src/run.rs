@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_PAYMENTS, ShopKeys};
 use shopwright_kit::{
-    AdminKey, Redis, RedisSettings, Secret, admin, metrics as kit_metrics, serve, shutdown, telemetry,
+    AdminKey, Redis, RedisSettings, Secret, admin, metrics as kit_metrics, search_index::IndexReady, serve, shutdown,
+    telemetry,
 };
 use shopwright_streams::consume::{self, Counters, Settings};
 use shopwright_streams::{Client, Endpoint};
@@ -17,7 +18,7 @@ use crate::act::Actor;
 use crate::cli::{Arguments, Command, Consume, Serve};
 use crate::consume::{JobHandler, StockHandler};
 use crate::http::{ApiState, router};
-use crate::index::{self, IndexReady};
+use crate::index;
 use crate::metrics::{LoopMetrics, Metrics};
 use crate::provider::Simulated;
 use crate::store::Store;
@@ -48,21 +49,15 @@ async fn run_serve(arguments: Serve) -> anyhow::Result<()> {
         metrics,
     };
 
-    let index = IndexReady::default();
+    let index_ready = IndexReady::default();
     tokio::spawn(redis.clone().watch(shutdown.clone()));
-    tokio::spawn(index::keep(
-        redis.clone(),
-        migration,
-        keys,
-        index.clone(),
-        shutdown.clone(),
-    ));
+    tokio::spawn(index::orders(&keys).keep(redis.clone(), migration, index_ready.clone(), shutdown.clone()));
     let interval = Duration::from_millis(arguments.sweep_interval_milliseconds);
     let sweeper = tokio::spawn(sweep::run(actor.clone(), interval, shutdown.clone()));
 
     let readiness = admin::Readiness::new(shutdown.clone())
         .check("redis", redis.readiness())
-        .check("index", move || std::future::ready(index.check()));
+        .check("search_index", index_ready.readiness());
     let state = ApiState {
         actor,
         currency: arguments.orders.shop_currency,

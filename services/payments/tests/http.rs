@@ -17,10 +17,11 @@ use shopwright_domain::access::User;
 use shopwright_domain::ids::{OrderId, ProductId};
 use shopwright_domain::order::Input;
 use shopwright_kit::metrics::{HttpMetrics, registry};
+use shopwright_kit::search_index::IndexReady;
 use shopwright_kit::{AdminKey, Secret, serve};
 use shopwright_payments::act::{Actor, Happening};
 use shopwright_payments::http::{ApiState, router};
-use shopwright_payments::index::{IndexReady, keep};
+use shopwright_payments::index;
 use support::{Running, Shop, eventually, patient};
 use tokio::net::TcpListener;
 
@@ -38,14 +39,13 @@ impl Api {
         let actor = shop.actor(patient());
         let mut running = Running::new();
         let ready = IndexReady::default();
-        running.spawn(keep(
+        running.spawn(index::orders(&shop.keys).keep(
             shop.redis(User::Payments),
             shop.settings(User::Migration),
-            shop.keys.clone(),
             ready.clone(),
             running.token(),
         ));
-        eventually("the index", || std::future::ready(ready.check().ok())).await;
+        eventually("the index", || std::future::ready(ready.is_ready().then_some(()))).await;
         let state = ApiState {
             actor: actor.clone(),
             currency: "EUR".parse().unwrap(),

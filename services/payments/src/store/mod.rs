@@ -10,10 +10,8 @@ use shopwright_domain::events::{Content, Meta, encode};
 use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::keys::ShopKeys;
 use shopwright_domain::order::{Decision, Order, Refund, State};
-use shopwright_kit::Redis;
+use shopwright_kit::{Redis, search_index::is_missing};
 use uuid::Uuid;
-
-use crate::index::is_missing;
 
 /// Redis did not answer, or what it holds is not what we wrote.
 #[derive(Debug, thiserror::Error)]
