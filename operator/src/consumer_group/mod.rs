@@ -1,0 +1,219 @@
+//! The `ConsumerGroup` controller: gather -> validate -> assign -> (sample -> decide -> scale) -> status.
+//!
+//! This file only wires: watches fill caches, each change of them assigns every group to the actor of its Redis, and
+//! actors run while this operator leads. A standby keeps its caches warm and dials no Redis.
+
+mod actor;
+#[cfg(test)]
+mod actor_tests;
+pub(crate) mod address;
+mod assign;
+mod cluster;
+mod gather;
+mod identity;
+mod publish;
+mod status;
+mod tracked;
+mod validate;
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use kube::{Client, runtime::events::Recorder};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, instrument};
+
+pub use gather::CACHES;
+
+use self::{
+    actor::{Actor, Surroundings},
+    assign::{Assigned, Assignments, Subject, assign},
+    cluster::{Cluster, Kubernetes},
+    gather::Caches,
+    identity::{Clock, EndpointKey},
+    publish::Publisher,
+    status::Report,
+};
+use crate::{health::Health, lease::Leadership, metrics::Metrics};
+
+/// Changes that come together are looked at together; a wake from zero does not pass through here.
+const TOGETHER: Duration = Duration::from_millis(20);
+
+/// What the controller needs.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// The API server.
+    pub client: Client,
+    /// Namespaces to look at; all if empty.
+    pub namespaces: Vec<String>,
+    /// Whether this operator may write.
+    pub leadership: Leadership,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+    /// Where to say that the caches named in [`CACHES`] are filled.
+    pub health: Arc<Health>,
+    /// Where Events go.
+    pub recorder: Recorder,
+    /// Addresses of the API server, which are never dialled as a Redis.
+    pub api_server: Vec<IpAddr>,
+    /// Answers for (namespace, uid) of a controlling owner whether it is gone or being deleted. It must answer false
+    /// while it does not know.
+    pub owner_is_going: Arc<OwnerIsGoing>,
+}
+
+/// Answers for (namespace, uid) of a controlling owner.
+pub type OwnerIsGoing = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+/// Runs the controller until `shutdown`. Returns when its last write has ended.
+#[instrument(name = "consumer_groups", skip_all)]
+pub async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
+    let Dependencies {
+        client,
+        namespaces,
+        leadership,
+        metrics,
+        health,
+        recorder,
+        api_server,
+        owner_is_going,
+    } = dependencies;
+    let caches = Caches::new();
+    let cluster = Arc::new(Kubernetes {
+        client: client.clone(),
+        recorder,
+        metrics: Arc::clone(&metrics),
+    });
+    let seen = Arc::clone(&caches);
+    let (publisher, publishing) = Publisher::start(
+        Arc::clone(&cluster),
+        leadership.clone(),
+        publish::Settings::default(),
+        move |key| seen.group(key)?.object.ok()?.status.clone(),
+        shutdown.clone(),
+    );
+    let surroundings = Surroundings {
+        cluster,
+        publisher,
+        leadership: leadership.clone(),
+        metrics: Arc::clone(&metrics),
+        vet: address::vet(api_server),
+        clock: Clock::start(),
+        settings: actor::Settings::default(),
+        owner_is_going: Arc::new(move |subject: &Subject| {
+            subject
+                .owner
+                .as_ref()
+                .is_some_and(|uid| owner_is_going(&subject.key.namespace, uid))
+        }),
+    };
+    let coordinator = Coordinator {
+        caches: Arc::clone(&caches),
+        surroundings,
+        actors: BTreeMap::new(),
+    };
+    tokio::select! {
+        () = gather::follow(&client, &namespaces, &caches, &health, &metrics) => {}
+        () = coordinator.run(leadership, shutdown.clone()) => {}
+    }
+    // The task ends only by a panic before this.
+    let _ = publishing.await;
+}
+
+struct RunningActor {
+    assignments: watch::Sender<Arc<Assignments>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Coordinator<C> {
+    caches: Arc<Caches>,
+    surroundings: Surroundings<C>,
+    actors: BTreeMap<EndpointKey, RunningActor>,
+}
+
+impl<C: Cluster> Coordinator<C> {
+    async fn run(mut self, mut leadership: Leadership, shutdown: CancellationToken) {
+        let mut news = self.caches.changes();
+        loop {
+            if leadership.is_leader() && self.caches.is_complete() {
+                self.reassign();
+            } else {
+                self.stop_all().await;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = leadership.changed() => {}
+                changed = news.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(TOGETHER).await;
+                    news.mark_unchanged();
+                }
+            }
+        }
+        self.stop_all().await;
+    }
+
+    fn reassign(&mut self) {
+        let caches = &self.caches;
+        let Assigned { actors, idle } = assign(
+            &caches.groups(),
+            |key| caches.target(key),
+            |key| caches.autoscaler_of(key),
+        );
+        for (subject, why) in idle {
+            self.surroundings.publisher.report(&subject, Report::Idle(why));
+        }
+        self.actors.retain(|key, actor| {
+            let wanted = actors.contains_key(key);
+            if !wanted {
+                actor.stop.cancel();
+            }
+            wanted && !actor.task.is_finished()
+        });
+        for (key, assignments) in actors {
+            let assignments = Arc::new(assignments);
+            let Some(actor) = self.actors.get(&key) else {
+                let actor = self.start(&key, assignments);
+                self.actors.insert(key, actor);
+                continue;
+            };
+            actor.assignments.send_if_modified(|current| {
+                let differs = **current != *assignments;
+                if differs {
+                    *current = assignments;
+                }
+                differs
+            });
+        }
+    }
+
+    fn start(&self, key: &EndpointKey, assignments: Arc<Assignments>) -> RunningActor {
+        info!(
+            namespace = key.namespace,
+            host = key.host,
+            port = key.port,
+            "serving a Redis"
+        );
+        let (sender, receiver) = watch::channel(assignments);
+        let stop = CancellationToken::new();
+        let actor = Actor::new(key.clone(), self.surroundings.clone());
+        let task = tokio::spawn(actor.run(receiver, stop.clone()));
+        RunningActor {
+            assignments: sender,
+            stop,
+            task,
+        }
+    }
+
+    async fn stop_all(&mut self) {
+        for actor in self.actors.values() {
+            actor.stop.cancel();
+        }
+        for (_, actor) in std::mem::take(&mut self.actors) {
+            // An actor that panicked has ended as well.
+            let _ = actor.task.await;
+        }
+    }
+}
