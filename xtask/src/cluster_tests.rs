@@ -1,0 +1,90 @@
+//! The tests that need a real Kubernetes: boots one for this run, installs the operator, runs the scenarios, and proves that
+//! nothing is left behind, also when a step fails.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use shopwright_cluster::{Cluster, Options};
+
+use crate::install::Images;
+use crate::report::Tally;
+use crate::steps::{self, Steps};
+use crate::{charts, install, interrupt, test, workspace};
+
+/// How many steps [`run`] takes.
+pub(crate) const STEPS: usize = 7;
+
+/// Runs all of it in a state folder of its own.
+pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
+    let images = steps.run("build the images", Images::build)?;
+    let state = OwnCluster(workspace::test_state()?);
+    let folder = state.0.clone();
+    interrupt::clean_up_with(move || report_failed_down(&folder))?;
+    let cluster = steps.run("boot a cluster", || {
+        let options = Options {
+            state_dir: Some(state.0.clone()),
+            images: images.archives(),
+            helper: None,
+        };
+        Cluster::up(&options, &mut steps::detail)
+    })?;
+    let values = images.write_values(&state.0)?;
+    steps.run("install the operator", || install::install_operator(&cluster, &values))?;
+    steps.run("charts and examples on the API server", || charts::dry_run(&cluster))?;
+    steps.run("scenarios", || {
+        let environment = scenario_environment(&cluster, &values)?;
+        test::cargo_test(
+            tally,
+            &["--package", "shopwright-e2e", "--", "--test-threads=3"],
+            &environment,
+        )
+    })?;
+    steps.run("cluster down, nothing left", || state.down())?;
+    steps.run("two clusters side by side", || {
+        let environment = [("SHOPWRIGHT_CLUSTER_TESTS", "1".to_owned())];
+        test::cargo_test(
+            tally,
+            &["--package", "shopwright-cluster", "--", "--nocapture"],
+            &environment,
+        )
+    })
+}
+
+fn scenario_environment(cluster: &Cluster, values: &Path) -> Result<Vec<(&'static str, String)>> {
+    let path = |path: PathBuf| path.display().to_string();
+    Ok(vec![
+        ("SHOPWRIGHT_KUBECONFIG", path(cluster.kubeconfig())),
+        ("SHOPWRIGHT_KUBECTL", path(cluster.kubernetes().program("kubectl"))),
+        ("SHOPWRIGHT_HELM", path(cluster.kubernetes().program("helm"))),
+        ("SHOPWRIGHT_CHARTS", path(workspace::root()?.join("charts"))),
+        ("SHOPWRIGHT_AUDIT_LOG", path(cluster.audit_log())),
+        ("SHOPWRIGHT_HELM_VALUES", path(values.to_owned())),
+    ])
+}
+
+/// Takes the cluster down when it goes out of scope, so that a failed scenario leaves nothing behind either.
+struct OwnCluster(PathBuf);
+
+impl OwnCluster {
+    fn down(&self) -> Result<()> {
+        shopwright_cluster::down(&self.0)?;
+        let residue = shopwright_cluster::residue(&self.0)?;
+        if !residue.is_empty() {
+            bail!("left behind:\n  {}", residue.join("\n  "));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        report_failed_down(&self.0);
+    }
+}
+
+/// For places that cannot return an error.
+fn report_failed_down(state: &Path) {
+    if let Err(error) = shopwright_cluster::down(state) {
+        eprintln!("cannot take the cluster down: {error:?}");
+    }
+}

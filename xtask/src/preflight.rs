@@ -1,0 +1,39 @@
+//! What the machine must have before a cluster can run: every problem at once, each with its fix. Installs packages after a yes.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::{Result, bail};
+use shopwright_cluster::preflight;
+
+/// Checks the machine; missing Debian packages are installed after a yes (`--yes`, or CI, is one).
+pub(crate) fn ensure(yes: bool) -> Result<()> {
+    let problems = preflight::check();
+    let packages: Vec<&str> = problems.iter().filter_map(|problem| problem.package).collect();
+    if !packages.is_empty() && rustix::process::geteuid().is_root() {
+        eprintln!("missing Debian packages: {}", packages.join(" "));
+        if yes || in_ci() || confirmed()? {
+            preflight::install_packages(&problems)?;
+        }
+    }
+    let problems = preflight::check();
+    if !problems.is_empty() {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("  - {problem}")).collect();
+        bail!("this machine cannot run a cluster:\n{}", lines.join("\n"));
+    }
+    Ok(())
+}
+
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+fn confirmed() -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("install them now with apt-get? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

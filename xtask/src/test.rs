@@ -1,0 +1,80 @@
+//! Proves everything, cheapest first: formatting, lints, generated files, tests on real Redis, charts, and a real Kubernetes that
+//! it boots for this run alone. Ends with a line that counts the tests.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::Tally;
+use crate::steps::{self, Steps};
+use crate::{charts, cluster_tests, dev, generate, preflight, workspace};
+
+/// The steps that need neither root nor a cluster.
+const QUICK_STEPS: usize = 5;
+
+/// Runs every test; with `quick` only what needs neither root nor a cluster.
+pub(crate) fn run(quick: bool, yes: bool) -> Result<()> {
+    let total = if quick {
+        QUICK_STEPS
+    } else {
+        QUICK_STEPS + 2 + cluster_tests::STEPS
+    };
+    let mut steps = Steps::new(total);
+    let mut tally = Tally::default();
+    if !quick {
+        steps.run("look at the machine", || preflight::ensure(yes))?;
+    }
+    steps.run("formatting", || {
+        workspace::run(workspace::cargo()?.args(["fmt", "--all", "--check"]))
+    })?;
+    steps.run("lints", lint)?;
+    steps.run("generated files", generate::check)?;
+    steps.run("tests on this machine", || {
+        cargo_test(&mut tally, &["--workspace", "--lib", "--bins", "--tests"], &[])
+    })?;
+    steps.run("the shop on loopback", || workspace::block_on(dev::run(true))?)?;
+    if quick {
+        eprintln!("left out by --quick: the charts and everything on a real Kubernetes");
+    } else {
+        let kubernetes = steps.run("build Kubernetes", || {
+            shopwright_cluster::Kubernetes::build(&mut steps::detail)
+        })?;
+        steps.run("charts", || charts::check(&kubernetes))?;
+        cluster_tests::run(&mut steps, &mut tally)?;
+    }
+    eprintln!("all of it took {:.0} s", steps.elapsed_seconds());
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(())
+}
+
+fn lint() -> Result<()> {
+    let mut clippy = workspace::cargo()?;
+    workspace::run(clippy.args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
+}
+
+/// Runs `cargo test` with its output echoed, and adds its counts to `tally`.
+pub(crate) fn cargo_test(tally: &mut Tally, arguments: &[&str], environment: &[(&str, String)]) -> Result<()> {
+    let mut command: Command = workspace::cargo()?;
+    command.args(["test", "--no-fail-fast"]).args(arguments);
+    command.envs(environment.iter().map(|(key, value)| (*key, value)));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo test")?;
+    let output = child.stdout.take().context("cargo test has no output")?;
+    tally.follow(output, &mut std::io::stdout())?;
+    let status = child.wait()?;
+    if !status.success() {
+        println!("{} passed, {} failed", tally.passed, tally.failed);
+        bail!("cargo test ended with {status}");
+    }
+    Ok(())
+}
