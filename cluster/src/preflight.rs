@@ -6,6 +6,8 @@ use std::{env, fmt, fs, path::Path, process::Command};
 
 /// Free space that a first run needs: Go's caches, the binaries, the Rust target folder, the images.
 const DISK_BYTES: u64 = 20 << 30;
+/// The oldest Go, minor and patch, that the modules below `go/` allow.
+const OLDEST_GO: (u32, u32) = (26, 6);
 const MEMORY_KIBIBYTES: u64 = 4 << 20;
 
 /// One thing that is missing.
@@ -27,7 +29,7 @@ impl fmt::Display for Problem {
 
 /// Programs, and the Debian package of each that comes from one.
 const PROGRAMS: [(&str, Option<&str>, &str); 13] = [
-    ("go", None, "install Go 1.26 or later (https://go.dev/dl)"),
+    ("go", None, "install Go 1.26.6 or later (https://go.dev/dl)"),
     ("cargo", None, "install Rust (https://rustup.rs)"),
     ("cc", Some("gcc"), "a C compiler links the Rust programs"),
     ("python3", Some("python3"), "fetches Redis Stack"),
@@ -130,18 +132,28 @@ fn programs() -> Vec<Problem> {
         .output()
     {
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if go_minor(&version).is_some_and(|minor| minor < 26) {
+        if go_version(&version).is_some_and(|version| version < OLDEST_GO) {
             problems.push(problem(
                 format!("{version} is too old"),
-                "install Go 1.26 or later (https://go.dev/dl)",
+                "install Go 1.26.6 or later (https://go.dev/dl)",
             ));
         }
+    }
+    let pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
+    if pip.is_ok_and(|output| !output.status.success()) {
+        problems.push(Problem {
+            what: "python3 has no pip".into(),
+            fix: "apt-get install python3-pip (fetches Redis Stack)".into(),
+            package: Some("python3-pip"),
+        });
     }
     problems
 }
 
-fn go_minor(version: &str) -> Option<u32> {
-    version.strip_prefix("go1.")?.split('.').next()?.parse().ok()
+/// Minor and patch of a version such as `go1.26.8`; a version without patch is its first.
+fn go_version(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.strip_prefix("go1.")?.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next().unwrap_or(Ok(0)).ok()?))
 }
 
 fn control_groups() -> Vec<Problem> {
@@ -249,9 +261,9 @@ mod tests {
 
     #[test]
     fn versions_of_go_are_read() {
-        assert_eq!(go_minor("go1.26.8"), Some(26));
-        assert_eq!(go_minor("go1.25"), Some(25));
-        assert_eq!(go_minor("devel"), None);
+        assert_eq!(go_version("go1.26.8"), Some((26, 8)));
+        assert_eq!(go_version("go1.25"), Some((25, 0)));
+        assert_eq!(go_version("devel"), None);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What a cluster left behind: reads only. The proof of `down`.
 
-use crate::{cgroup, helper::HELPER, paths::StateDir};
+use crate::{
+    cgroup::{self, Hierarchies},
+    helper::HELPER,
+    paths::StateDir,
+};
 use anyhow::Context as _;
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -99,6 +103,7 @@ impl Snapshot {
                     .map(|line| format!("{what} {}", line.trim())),
             );
         }
+        facts.extend(control_groups()?);
         for folder in [
             "/etc/cni",
             "/var/lib/cni",
@@ -122,6 +127,22 @@ impl Snapshot {
         gone.chain(later.facts.difference(&self.facts).map(|fact| format!("+ {fact}")))
             .collect()
     }
+}
+
+/// The top-level groups of every hierarchy, but for those of clusters, which [`residue`] looks for by name.
+fn control_groups() -> anyhow::Result<Vec<String>> {
+    let hierarchies = Hierarchies::of_this_machine()?;
+    let roots = hierarchies.v1.iter().map(|(root, _)| root).chain(&hierarchies.v2);
+    let mut groups = Vec::new();
+    for root in roots {
+        for entry in fs::read_dir(root)?.flatten() {
+            let name = entry.file_name();
+            if entry.path().is_dir() && !name.to_string_lossy().starts_with("shopwright-") {
+                groups.push(format!("control group {}", entry.path().display()));
+            }
+        }
+    }
+    Ok(groups)
 }
 
 #[cfg(test)]

@@ -35,13 +35,15 @@ impl Ground {
         } else if Kubernetes::cached().unwrap().is_none() {
             "Kubernetes is not built yet"
         } else {
+            let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
             return Some(Self {
-                folder: tempfile::tempdir().unwrap(),
+                folder: new_folder(),
                 before: Snapshot::take().unwrap(),
-                _turn: ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner),
+                _turn: turn,
             });
         };
-        println!("left out: {reason}");
+        // Unlike println!, this is shown of a test that passes.
+        let _ = writeln!(std::io::stdout(), "left out: {reason}");
         None
     }
 
@@ -68,6 +70,17 @@ impl Drop for Ground {
         for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             let _ = down(&entry.path());
         }
+    }
+}
+
+/// Where `cargo xtask test` can find the clusters of a run that was interrupted, and end them.
+fn new_folder() -> tempfile::TempDir {
+    match std::env::var_os("SHOPWRIGHT_CLUSTER_FOLDER") {
+        Some(parent) => {
+            fs::create_dir_all(&parent).unwrap();
+            tempfile::tempdir_in(parent).unwrap()
+        }
+        None => tempfile::tempdir().unwrap(),
     }
 }
 

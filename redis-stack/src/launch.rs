@@ -2,7 +2,7 @@
 
 use crate::install::Installation;
 use crate::process;
-use crate::server::{Append, HARNESS_PASSWORD, HARNESS_USER, HOST, Options, StartError, system};
+use crate::server::{Append, HARNESS_USER, HOST, Options, StartError, system};
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How often another port is tried when somebody takes the free one first.
 const PORT_ATTEMPTS: u32 = 20;
 
-pub(crate) fn write_acl(options: &Options, directory: &Path) -> Result<(), StartError> {
+pub(crate) fn write_acl(options: &Options, directory: &Path, password: &str) -> Result<(), StartError> {
     if options.acl.is_empty() {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(crate) fn write_acl(options: &Options, directory: &Path) -> Result<(), Start
     lines.push_str("\nuser ");
     lines.push_str(HARNESS_USER);
     lines.push_str(" on allkeys allchannels allcommands >");
-    lines.push_str(HARNESS_PASSWORD);
+    lines.push_str(password);
     lines.push('\n');
     fs::write(directory.join("users.acl"), lines).map_err(system("writing the ACL file"))
 }

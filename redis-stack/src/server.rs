@@ -3,8 +3,9 @@
 use crate::install::{InstallError, Installation, install};
 use crate::launch::{launch, launch_on_free_port, write_acl};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -12,7 +13,6 @@ use std::time::Duration;
 pub(crate) const HOST: &str = "127.0.0.1";
 /// The user with all rights that is added when an ACL is given, for which `default` is usually off.
 pub(crate) const HARNESS_USER: &str = "harness";
-pub(crate) const HARNESS_PASSWORD: &str = "harness";
 
 /// Whether and when writes reach the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub struct RedisStack {
     directory: PathBuf,
     child: Child,
     starts: u32,
+    /// Of the user `harness`: other users of the machine reach the port too.
+    password: String,
     /// Held for its drop, which removes the folder.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -115,11 +117,16 @@ impl RedisStack {
             fs::create_dir_all(directory).map_err(system("making the data folder"))?;
             (directory.clone(), None)
         } else {
-            let builder = tempfile::Builder::new().prefix("shopwright-redis-").tempdir();
-            let temporary = builder.map_err(system("making a temporary folder"))?;
+            let mut builder = tempfile::Builder::new();
+            // Passwords and data are in it.
+            builder
+                .prefix("shopwright-redis-")
+                .permissions(Permissions::from_mode(0o700));
+            let temporary = builder.tempdir().map_err(system("making a temporary folder"))?;
             (temporary.path().to_owned(), Some(temporary))
         };
-        write_acl(&options, &directory)?;
+        let password = format!("{:032x}", rand::random::<u128>());
+        write_acl(&options, &directory, &password)?;
         let (port, child) = launch_on_free_port(&installation, &options, &directory)?;
         let stack = Self {
             installation,
@@ -128,6 +135,7 @@ impl RedisStack {
             directory,
             child,
             starts: 1,
+            password,
             _temporary: temporary,
         };
         stack.ping()?;
@@ -160,7 +168,7 @@ impl RedisStack {
         if self.options.acl.is_empty() {
             format!("redis://{HOST}:{port}/")
         } else {
-            format!("redis://{HARNESS_USER}:{HARNESS_PASSWORD}@{HOST}:{port}/")
+            format!("redis://{HARNESS_USER}:{}@{HOST}:{port}/", self.password)
         }
     }
 

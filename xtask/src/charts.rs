@@ -35,12 +35,15 @@ pub(crate) fn dry_run(cluster: &Cluster) -> Result<()> {
         for values in value_sets(&chart.join("ci"))? {
             let objects =
                 workspace::capture(template(cluster.kubernetes(), &chart, &values).args(["--namespace", "dry-run"]))?;
-            workspace::feed(dry_apply(cluster).arg("-"), &objects)
+            workspace::feed(dry_apply(cluster).args(["--filename", "-"]), &objects)
                 .with_context(|| format!("dry run of {}", values.display()))?;
         }
     }
-    workspace::capture(dry_apply(cluster).arg(workspace::root()?.join("examples")))
-        .context("dry run of the examples")?;
+    let mut examples = dry_apply(cluster);
+    examples
+        .args(["--namespace", "dry-run", "--filename"])
+        .arg(workspace::root()?.join("examples"));
+    workspace::capture(&mut examples).context("dry run of the examples")?;
     Ok(())
 }
 
@@ -54,7 +57,6 @@ fn dry_apply(cluster: &Cluster) -> Command {
         "--dry-run=server",
         "--warnings-as-errors",
     ]);
-    apply.args(["--namespace", "dry-run", "--filename"]);
     apply
 }
 

@@ -18,8 +18,12 @@ pub(crate) const STEPS: usize = 7;
 pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     let images = steps.run("build the images", Images::build)?;
     let state = OwnCluster(workspace::test_state()?);
-    let folder = state.0.clone();
-    interrupt::clean_up_with(move || report_failed_down(&folder))?;
+    let pairs = workspace::test_folder()?;
+    let (folder, interrupted_pairs) = (state.0.clone(), pairs.clone());
+    interrupt::clean_up_with(move || {
+        report_failed_down(&folder);
+        down_below(&interrupted_pairs);
+    })?;
     let cluster = steps.run("boot a cluster", || {
         let options = Options {
             state_dir: Some(state.0.clone()),
@@ -32,7 +36,7 @@ pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     steps.run("install the operator", || install::install_operator(&cluster, &values))?;
     steps.run("charts and examples on the API server", || charts::dry_run(&cluster))?;
     steps.run("scenarios", || {
-        let environment = scenario_environment(&cluster, &values)?;
+        let environment = scenario_environment(&cluster)?;
         test::cargo_test(
             tally,
             &["--package", "shopwright-e2e", "--", "--test-threads=3"],
@@ -41,16 +45,37 @@ pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     })?;
     steps.run("cluster down, nothing left", || state.down())?;
     steps.run("two clusters side by side", || {
-        let environment = [("SHOPWRIGHT_CLUSTER_TESTS", "1".to_owned())];
-        test::cargo_test(
+        let environment = [
+            ("SHOPWRIGHT_CLUSTER_TESTS", "1".to_owned()),
+            ("SHOPWRIGHT_CLUSTER_FOLDER", pairs.display().to_string()),
+        ];
+        let outcome = test::cargo_test(
             tally,
-            &["--package", "shopwright-cluster", "--", "--nocapture"],
+            &["--package", "shopwright-cluster", "--test", "cluster"],
             &environment,
-        )
+        );
+        down_below(&pairs);
+        outcome
     })
 }
 
-fn scenario_environment(cluster: &Cluster, values: &Path) -> Result<Vec<(&'static str, String)>> {
+/// Ends the clusters that tests made in folders of their own below `folder`: none is left unless a test was killed.
+fn down_below(folder: &Path) {
+    let inside = |folder: &Path| {
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    for state in inside(folder).flat_map(|test| inside(&test).collect::<Vec<_>>()) {
+        report_failed_down(&state);
+    }
+    // It is there only when such a test ran.
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+fn scenario_environment(cluster: &Cluster) -> Result<Vec<(&'static str, String)>> {
     let path = |path: PathBuf| path.display().to_string();
     Ok(vec![
         ("SHOPWRIGHT_KUBECONFIG", path(cluster.kubeconfig())),
@@ -58,7 +83,6 @@ fn scenario_environment(cluster: &Cluster, values: &Path) -> Result<Vec<(&'stati
         ("SHOPWRIGHT_HELM", path(cluster.kubernetes().program("helm"))),
         ("SHOPWRIGHT_CHARTS", path(workspace::root()?.join("charts"))),
         ("SHOPWRIGHT_AUDIT_LOG", path(cluster.audit_log())),
-        ("SHOPWRIGHT_HELM_VALUES", path(values.to_owned())),
     ])
 }
 

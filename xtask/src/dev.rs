@@ -1,15 +1,18 @@
 //! The shop as processes on loopback, without a cluster: Redis Stack, inventory, payments, storefront. Does the operator's two
 //! duties by hand, accounts and consumer groups. Everything it starts ends with it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use shopwright_domain::access::{self, User};
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
 use shopwright_redis_stack::{Append, Options, RedisStack};
 
+use crate::interrupt::Interrupt;
 use crate::processes::{Processes, free_address};
 use crate::steps::Steps;
 use crate::storefront::Shop;
@@ -23,8 +26,10 @@ const BINARIES: [&str; 3] = ["shopwright-inventory", "shopwright-payments", "sho
 
 /// Runs the shop, follows one order to `completed`, and stays up until Ctrl-C unless `once`.
 pub(crate) async fn run(once: bool) -> Result<()> {
+    // Made first: an interrupt while the services are built or started must not leave folders behind.
+    let mut interrupt = Interrupt::new()?;
     let mut steps = Steps::new(4);
-    let folder = tempfile::Builder::new().prefix("shopwright-dev-").tempdir()?;
+    let folder = private_folder()?;
     let binaries = steps.run("build the services", || workspace::build_binaries(&BINARIES))?;
     let passwords = Passwords::random();
     let redis = steps.run("start Redis Stack", || {
@@ -44,7 +49,7 @@ pub(crate) async fn run(once: bool) -> Result<()> {
     let order = tokio::select! {
         order = steps.follow("place an order and follow it", shop.demonstrate(PATIENCE)) => order,
         failure = watch(&mut processes) => Err(failure),
-        _ = tokio::signal::ctrl_c() => return Ok(()),
+        () = interrupt.received() => bail!("interrupted before the order was done"),
     };
     let order = order.with_context(|| format!("the logs are in {}", keep_logs(folder.path())))?;
     println!("order {} {} after {} ms", order.id, order.state, order.took.as_millis());
@@ -57,8 +62,17 @@ pub(crate) async fn run(once: bool) -> Result<()> {
     );
     tokio::select! {
         failure = watch(&mut processes) => Err(failure),
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        () = interrupt.received() => Ok(()),
     }
+}
+
+/// Logs are in it, which only this user should read.
+fn private_folder() -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    Ok(builder
+        .prefix("shopwright-dev-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()?)
 }
 
 /// One random password for each Redis user.
@@ -123,7 +137,7 @@ fn start_services(
     admin_key: &str,
 ) -> Result<String> {
     let [inventory, payments, storefront] = binaries else {
-        anyhow::bail!("three binaries make a shop")
+        bail!("three binaries make a shop")
     };
     let (inventory_address, payments_address, storefront_address) = (free_address()?, free_address()?, free_address()?);
     let service = |user: User, name: &str, extra: &[(&'static str, String)]| -> Result<Vec<(&'static str, String)>> {

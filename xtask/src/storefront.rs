@@ -26,6 +26,8 @@ pub(crate) struct Shop {
 /// How an order ended.
 pub(crate) struct FinishedOrder {
     pub(crate) id: String,
+    /// What was ordered.
+    pub(crate) product: String,
     pub(crate) state: String,
     pub(crate) took: Duration,
 }
@@ -105,6 +107,7 @@ impl Shop {
             if FINAL_STATES.contains(&state.as_str()) {
                 return Ok(FinishedOrder {
                     id,
+                    product: product_id.to_owned(),
                     state,
                     took: began.elapsed(),
                 });

@@ -59,7 +59,7 @@ pub(crate) fn run(file: &Path, yes: bool) -> Result<()> {
         order.took.as_millis(),
         steps.elapsed_seconds()
     );
-    print_next(&cluster, &address, namespace, name);
+    print_next(&cluster, &address, &manifest, &order.product);
     Ok(())
 }
 
@@ -165,13 +165,18 @@ fn explain<T>(cluster: &Cluster, outcome: Result<T>) -> Result<T> {
     })
 }
 
-fn print_next(cluster: &Cluster, address: &str, namespace: &str, name: &str) {
+fn print_next(cluster: &Cluster, address: &str, manifest: &Manifest, product: &str) {
+    let (namespace, name) = (&manifest.namespace, &manifest.name);
     println!(
         "\nstorefront  {address}/\nexport KUBECONFIG={kubeconfig} PATH={binaries}:$PATH\n\n\
          three things to try:\n  \
-         kubectl get shop,cg --namespace {namespace} --watch      # and place orders on the page: consumers come and go\n  \
-         cargo xtask bench wake                                  # one message after another, from zero\n  \
-         kubectl delete pod --namespace {namespace} --selector app.kubernetes.io/instance={name} --wait=false   # mid-order: it still ends\n\n\
+         # watch consumers come and go while you place orders on the page\n  \
+         kubectl get shop,cg --namespace {namespace} --watch\n  \
+         # push many\n  \
+         for i in $(seq 200); do curl --silent --output /dev/null {address}/api/v1/orders \\\n    \
+         --json '{{\"lines\": [{{\"product_id\": \"{product}\", \"quantity\": 1}}]}}'; done\n  \
+         # delete every pod of the shop in the middle of it: each accepted order still ends\n  \
+         kubectl delete pod --namespace {namespace} --selector app.kubernetes.io/instance={name} --wait=false\n\n\
          cargo xtask down ends it.",
         kubeconfig = cluster.kubeconfig().display(),
         binaries = cluster.kubernetes().bin_dir().display(),

@@ -45,6 +45,11 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+/// A folder for the clusters of cargo's tests of one test run, each of which makes folders of its own in it.
+pub(crate) fn test_folder() -> Result<PathBuf> {
+    Ok(state_home()?.join(format!("pairs-{}", std::process::id())))
+}
+
 fn state_home() -> Result<PathBuf> {
     if let Some(home) = std::env::var_os("XDG_STATE_HOME") {
         return Ok(PathBuf::from(home).join("shopwright"));

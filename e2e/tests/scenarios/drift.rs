@@ -8,13 +8,14 @@ use shopwright_e2e::runner::Scenario;
 use shopwright_e2e::shop::Shop;
 use shopwright_e2e::{object, wait};
 
-const KINDS: [(&str, &str, &str); 6] = [
+const KINDS: [(&str, &str, &str); 7] = [
     ("", "ServiceAccount", "serviceaccounts"),
     ("", "Service", "services"),
     ("", "ConfigMap", "configmaps"),
     ("apps", "Deployment", "deployments"),
     ("apps", "StatefulSet", "statefulsets"),
     ("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
+    ("policy", "PodDisruptionBudget", "poddisruptionbudgets"),
 ];
 
 struct Child {
@@ -26,13 +27,15 @@ struct Child {
 
 /// Each child deleted, then each edited: both times the shop comes back to what it was, without a hand.
 pub(crate) async fn children_return(scenario: Scenario) -> Result<()> {
-    let shop = Shop::ready(&scenario.cluster, &scenario.namespace, "demo", &json!({})).await?;
+    // A second replica brings a disruption budget.
+    let spec = json!({"inventory": {"replicas": 2}});
+    let shop = Shop::ready(&scenario.cluster, &scenario.namespace, "demo", &spec).await?;
     let api = shop.open().await?;
     let product = api.create_product("Vase", 700, 10).await?;
 
     let children = children(&scenario, &shop).await?;
     scenario.say(format!("{} children", children.len()));
-    ensure!(children.len() >= 16, "fewer children than a shop has");
+    ensure!(children.len() >= 17, "fewer children than a shop has");
     for child in &children {
         child.api.delete(&child.name, &DeleteParams::background()).await?;
     }
@@ -193,6 +196,7 @@ fn damage(child: &Child) -> Result<(String, Value)> {
         "Deployment" => text("/spec/replicas", json!(3)),
         "StatefulSet" => text("/spec/replicas", json!(0)),
         "NetworkPolicy" => text("/spec/policyTypes", json!(["Egress"])),
+        "PodDisruptionBudget" => text("/spec/maxUnavailable", json!(0)),
         "ConsumerGroup" => text("/spec/maxReplicas", json!(7)),
         other => bail!("no idea how to damage a {other}"),
     })
