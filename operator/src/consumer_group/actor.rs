@@ -240,8 +240,12 @@ impl<C: Cluster> Actor<C> {
 
     fn disconnect(&mut self) {
         self.connection = None;
-        for stream in self.groups.values_mut().flat_map(|group| group.streams.iter_mut()) {
-            stream.watched_after = None;
+        for group in self.groups.values_mut() {
+            // Another connection may have other rights, and its watcher can be asked again.
+            group.poll = false;
+            for stream in &mut group.streams {
+                stream.watched_after = None;
+            }
         }
     }
 
@@ -259,6 +263,10 @@ impl<C: Cluster> Actor<C> {
             .filter(|(_, group)| group.due <= started + TOGETHER)
             .map(|(key, _)| key.clone())
             .collect();
+        let due = self.without_going(due);
+        if due.is_empty() {
+            return;
+        }
         let reading = tokio::select! {
             () = stop.cancelled() => return,
             reading = self.read(&due) => reading,
@@ -273,6 +281,32 @@ impl<C: Cluster> Actor<C> {
         self.with
             .metrics
             .reconciled(Controller::ConsumerGroup, outcome, started.elapsed());
+    }
+
+    /// Leaves out the groups whose owner is going: its Redis goes with it, and what is seen of that is no news. They are
+    /// asked about again each time, because nobody tells when the owner turns out to stay.
+    fn without_going(&mut self, due: Vec<ObjectKey>) -> Vec<ObjectKey> {
+        let later = Instant::now() + self.with.settings.active;
+        let (going, staying): (Vec<_>, Vec<_>) = due.into_iter().partition(|key| {
+            self.groups
+                .get(key)
+                .is_some_and(|group| (self.with.owner_is_going)(&group.assignment.subject))
+        });
+        for key in going {
+            let Some(group) = self.groups.get_mut(&key) else {
+                continue;
+            };
+            group.due = later;
+            let mut watched = false;
+            for stream in &mut group.streams {
+                watched |= stream.watched_after.take().is_some();
+            }
+            let streams = group.streams.len();
+            if watched {
+                self.unwatch(&key, streams);
+            }
+        }
+        staying
     }
 
     fn postpone_all(&mut self) {

@@ -41,7 +41,7 @@ struct Recorded {
 }
 
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Recorded>>);
+pub(super) struct Recorder(Arc<Mutex<Recorded>>);
 
 impl Recorder {
     fn with<Answer>(&self, look: impl FnOnce(&mut Recorded) -> Answer) -> Answer {
@@ -132,7 +132,7 @@ impl Drop for Running {
     }
 }
 
-fn plan(port: u16, group: &str, change: impl FnOnce(&mut shopwright_api::ConsumerGroupSpec)) -> Plan {
+pub(super) fn plan(port: u16, group: &str, change: impl FnOnce(&mut shopwright_api::ConsumerGroupSpec)) -> Plan {
     let mut spec = spec();
     spec.redis.host = "127.0.0.1".to_owned();
     spec.redis.port = port;
@@ -144,7 +144,7 @@ fn plan(port: u16, group: &str, change: impl FnOnce(&mut shopwright_api::Consume
     validate("shop", &spec).expect("a valid spec")
 }
 
-fn assignment(plan: Plan, replicas: u32) -> Assignment {
+pub(super) fn assignment(plan: Plan, replicas: u32) -> Assignment {
     let name = plan.group.clone();
     Assignment {
         subject: Subject {
@@ -164,20 +164,29 @@ fn assignment(plan: Plan, replicas: u32) -> Assignment {
 }
 
 fn start(recorder: &Recorder, assignments: impl IntoIterator<Item = Assignment>, vet: Vet) -> Running {
-    let assignments: Assignments = assignments
-        .into_iter()
-        .map(|one| (one.subject.key.clone(), one))
-        .collect();
-    let endpoint: EndpointKey = assignments.values().next().expect("one at least").plan.endpoint.clone();
-    let stop = CancellationToken::new();
+    start_owned(recorder, assignments, vet, Arc::new(|_| false))
+}
+
+fn surroundings(
+    recorder: &Recorder,
+    vet: Vet,
+    owner_is_going: Arc<dyn Fn(&Subject) -> bool + Send + Sync>,
+    stop: CancellationToken,
+) -> Surroundings<Recorder> {
     let quick = publish::Settings {
         figures: Duration::from_millis(100),
         pause: Duration::from_millis(20),
     };
     let cluster = Arc::new(recorder.clone());
     let leadership = Leadership::always();
-    let (publisher, _) = Publisher::start(Arc::clone(&cluster), leadership.clone(), quick, |_| None, stop.clone());
-    let surroundings = Surroundings {
+    let (publisher, _) = Publisher::start(
+        Arc::clone(&cluster),
+        leadership.clone(),
+        quick,
+        |_| Some(ConsumerGroupStatus::default()),
+        stop,
+    );
+    Surroundings {
         cluster,
         publisher,
         leadership,
@@ -190,8 +199,32 @@ fn start(recorder: &Recorder, assignments: impl IntoIterator<Item = Assignment>,
             retry_denied: Duration::from_millis(200),
             ..Settings::default()
         },
-        owner_is_going: Arc::new(|_| false),
-    };
+        owner_is_going,
+    }
+}
+
+pub(super) fn surroundings_for_tests() -> Surroundings<Recorder> {
+    surroundings(
+        &Recorder::default(),
+        anywhere(),
+        Arc::new(|_| false),
+        CancellationToken::new(),
+    )
+}
+
+fn start_owned(
+    recorder: &Recorder,
+    assignments: impl IntoIterator<Item = Assignment>,
+    vet: Vet,
+    owner_is_going: Arc<dyn Fn(&Subject) -> bool + Send + Sync>,
+) -> Running {
+    let assignments: Assignments = assignments
+        .into_iter()
+        .map(|one| (one.subject.key.clone(), one))
+        .collect();
+    let endpoint: EndpointKey = assignments.values().next().expect("one at least").plan.endpoint.clone();
+    let stop = CancellationToken::new();
+    let surroundings = surroundings(recorder, vet, owner_is_going, stop.clone());
     let (sender, receiver) = watch::channel(Arc::new(assignments));
     let actor = tokio::spawn(Actor::new(endpoint, surroundings).run(receiver, stop.clone()));
     Running {
@@ -554,4 +587,51 @@ async fn at_rest_no_status_is_written() {
     let before = recorder.with(|seen| seen.status_writes);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(recorder.with(|seen| seen.status_writes), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_owner_is_going_is_left_alone_until_the_owner_stays() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let redis = redis().await;
+    add(&mut connect(&redis).await, "leaving-stream").await;
+    let recorder = Recorder::default();
+    let (going, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (is_going, count) = (Arc::clone(&going), Arc::clone(&asked));
+    let _running = start_owned(
+        &recorder,
+        [assignment(plan(redis.port(), "leaving", |_| {}), 0)],
+        anywhere(),
+        Arc::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            is_going.load(Ordering::SeqCst)
+        }),
+    );
+    eventually("asked again and again", || asked.load(Ordering::SeqCst) > 5).await;
+    assert_eq!(recorder.scales(), [], "there is a backlog, and nobody scales");
+    assert_eq!(recorder.reasons(), Vec::<&str>::new());
+    assert_eq!(recorder.with(|seen| seen.status_writes), 0);
+    going.store(false, Ordering::SeqCst);
+    eventually("scaled", || recorder.scales() == [("leaving-worker".to_owned(), 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_is_over_when_nothing_is_left_to_write() {
+    let redis = redis().await;
+    add(&mut connect(&redis).await, "settled-stream").await;
+    let recorder = Recorder::default();
+    recorder.with(|seen| seen.refuse = Some(Failure::Refused(403)));
+    let asleep = assignment(plan(redis.port(), "settled", |_| {}), 0);
+    let running = start(&recorder, [asleep.clone()], anywhere());
+    let able = || recorder.condition("settled", condition::ABLE_TO_SCALE);
+    eventually("refused", || {
+        able() == Some(("False".to_owned(), "FailedRescale".to_owned()))
+    })
+    .await;
+    // Somebody else gave it the replica that it needs.
+    let awake = assignment(asleep.plan, 1);
+    running
+        .assignments
+        .send_replace(Arc::new([(awake.subject.key.clone(), awake)].into()));
+    eventually("able again", || able().is_some_and(|(status, _)| status == "True")).await;
+    assert_eq!(recorder.scales(), []);
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
+use k8s_openapi::{
+    api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
     Api, Client, ResourceExt as _,
     core::{DeserializeGuard, NamespaceResourceScope, Resource},
@@ -21,7 +24,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use shopwright_api::ConsumerGroup;
+use shopwright_api::{ConsumerGroup, Shop};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -311,10 +314,16 @@ fn seen_group(guard: DeserializeGuard<ConsumerGroup>) -> SeenGroup {
         owner: owners
             .into_iter()
             // Only of Shops is it known whether they are going; any other owner's group would look like an orphan.
-            .find(|owner| owner.controller == Some(true) && owner.kind == "Shop")
+            .find(|owner| owner.controller == Some(true) && is_shop(owner))
             .map(|owner| owner.uid),
         object,
     }
+}
+
+/// Whether the owner is a Shop of ours, of whatever version: other groups may have a kind of that name.
+fn is_shop(owner: &OwnerReference) -> bool {
+    let group = owner.api_version.split_once('/').map(|(group, _)| group);
+    owner.kind == Shop::kind(&()) && group == Some(Shop::group(&()).as_ref())
 }
 
 fn seen_target(deployment: &Deployment) -> SeenTarget {
@@ -340,4 +349,23 @@ fn seen_autoscaler(autoscaler: HorizontalPodAutoscaler) -> Option<SeenAutoscaler
     is_deployment.then_some(SeenAutoscaler {
         deployment: target.name,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_shop_of_ours_is_an_owner_that_may_be_going() {
+        let owner = |api_version: &str, kind: &str| OwnerReference {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            ..OwnerReference::default()
+        };
+        assert!(is_shop(&owner(&Shop::api_version(&()), "Shop")));
+        assert!(is_shop(&owner("shopwright.dev/v9", "Shop")));
+        assert!(!is_shop(&owner("retail.example.com/v1", "Shop")));
+        assert!(!is_shop(&owner("v1", "Shop")));
+        assert!(!is_shop(&owner("shopwright.dev/v1", "ConsumerGroup")));
+    }
 }

@@ -19,7 +19,10 @@ mod validate;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use kube::{Client, runtime::events::Recorder};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, instrument};
 
@@ -30,7 +33,7 @@ use self::{
     assign::{Assigned, Assignments, Subject, assign},
     cluster::{Cluster, Kubernetes},
     gather::Caches,
-    identity::{Clock, EndpointKey},
+    identity::{Clock, EndpointKey, ObjectKey},
     publish::Publisher,
     status::Report,
 };
@@ -88,7 +91,11 @@ pub async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
         Arc::clone(&cluster),
         leadership.clone(),
         publish::Settings::default(),
-        move |key| seen.group(key)?.object.ok()?.status.clone(),
+        move |subject: &Subject| {
+            let group = seen.group(&subject.key).filter(|group| group.uid == subject.uid)?;
+            let status = group.object.ok().and_then(|object| object.status.clone());
+            Some(status.unwrap_or_default())
+        },
         shutdown.clone(),
     );
     let surroundings = Surroundings {
@@ -110,6 +117,8 @@ pub async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
         caches: Arc::clone(&caches),
         surroundings,
         actors: BTreeMap::new(),
+        retired: JoinSet::new(),
+        leaving: Vec::new(),
     };
     tokio::select! {
         () = gather::follow(&client, &namespaces, &caches, &health, &metrics) => {}
@@ -129,6 +138,10 @@ struct Coordinator<C> {
     caches: Arc<Caches>,
     surroundings: Surroundings<C>,
     actors: BTreeMap<EndpointKey, RunningActor>,
+    /// Actors that were told to stop and may still be within a write.
+    retired: JoinSet<()>,
+    /// What those serve: nobody else takes it up before they have ended.
+    leaving: Vec<(AbortHandle, Arc<Assignments>)>,
 }
 
 impl<C: Cluster> Coordinator<C> {
@@ -143,6 +156,8 @@ impl<C: Cluster> Coordinator<C> {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = leadership.changed() => {}
+                // What it served may be taken up now.
+                Some(_) = self.retired.join_next() => {}
                 changed = news.changed() => {
                     if changed.is_err() {
                         break;
@@ -165,16 +180,24 @@ impl<C: Cluster> Coordinator<C> {
         for (subject, why) in idle {
             self.surroundings.publisher.report(&subject, Report::Idle(why));
         }
-        self.actors.retain(|key, actor| {
-            let wanted = actors.contains_key(key);
-            if !wanted {
-                actor.stop.cancel();
-            }
-            wanted && !actor.task.is_finished()
-        });
-        for (key, assignments) in actors {
+        let unwanted: Vec<EndpointKey> = self
+            .actors
+            .keys()
+            .filter(|key| !actors.contains_key(*key))
+            .cloned()
+            .collect();
+        for key in unwanted {
+            self.retire(&key);
+        }
+        self.actors.retain(|_, actor| !actor.task.is_finished());
+        self.leaving.retain(|(task, _)| !task.is_finished());
+        for (key, mut assignments) in actors {
+            assignments.retain(|group, _| !self.is_leaving(group));
             let assignments = Arc::new(assignments);
             let Some(actor) = self.actors.get(&key) else {
+                if assignments.is_empty() {
+                    continue;
+                }
                 let actor = self.start(&key, assignments);
                 self.actors.insert(key, actor);
                 continue;
@@ -187,6 +210,24 @@ impl<C: Cluster> Coordinator<C> {
                 differs
             });
         }
+    }
+
+    fn retire(&mut self, key: &EndpointKey) {
+        let Some(actor) = self.actors.remove(key) else { return };
+        actor.stop.cancel();
+        let served = Arc::clone(&actor.assignments.borrow());
+        let task = self.retired.spawn(async move {
+            // Its assignments stay open until it has ended. One that panicked has ended as well.
+            let RunningActor { assignments, task, .. } = actor;
+            let _ = task.await;
+            drop(assignments);
+        });
+        self.leaving.push((task, served));
+    }
+
+    /// Whether an actor that was told to stop may still write for this group.
+    fn is_leaving(&self, group: &ObjectKey) -> bool {
+        self.leaving.iter().any(|(_, served)| served.contains_key(group))
     }
 
     fn start(&self, key: &EndpointKey, assignments: Arc<Assignments>) -> RunningActor {
@@ -215,5 +256,48 @@ impl<C: Cluster> Coordinator<C> {
             // An actor that panicked has ended as well.
             let _ = actor.task.await;
         }
+        while self.retired.join_next().await.is_some() {}
+        self.leaving.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer_group::actor_tests::{assignment, surroundings_for_tests};
+
+    #[tokio::test]
+    async fn a_successor_waits_for_the_end_of_whom_it_follows() {
+        let mut coordinator = Coordinator {
+            caches: Caches::new(),
+            surroundings: surroundings_for_tests(),
+            actors: BTreeMap::new(),
+            retired: JoinSet::new(),
+            leaving: Vec::new(),
+        };
+        let assignment = assignment(actor_tests::plan(1, "moved", |_| {}), 0);
+        let key = assignment.plan.endpoint.clone();
+        let group = assignment.subject.key.clone();
+        let assignments: Arc<Assignments> = Arc::new([(assignment.subject.key.clone(), assignment)].into());
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let actor = RunningActor {
+            assignments: watch::channel(Arc::clone(&assignments)).0,
+            stop: CancellationToken::new(),
+            task: tokio::spawn(async move {
+                let _ = ended.await;
+            }),
+        };
+        let stopped = actor.stop.clone();
+        coordinator.actors.insert(key.clone(), actor);
+        coordinator.retire(&key);
+        assert!(stopped.is_cancelled());
+        assert!(coordinator.is_leaving(&group), "it may still be within a write");
+        coordinator.reassign();
+        assert!(coordinator.is_leaving(&group));
+        assert!(end.send(()).is_ok());
+        assert!(coordinator.retired.join_next().await.is_some());
+        coordinator.reassign();
+        assert!(!coordinator.is_leaving(&group));
+        coordinator.stop_all().await;
     }
 }

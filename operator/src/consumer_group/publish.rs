@@ -16,17 +16,16 @@ use tracing::warn;
 use super::{
     assign::Subject,
     cluster::{Cluster, Failure},
-    identity::ObjectKey,
     status::{Report, Urgency, render, urgency},
 };
-use crate::lease::Leadership;
+use crate::lease::{Leadership, WriteToken};
 
 /// Times of the publisher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     /// Between two writes of figures alone.
     pub(super) figures: Duration,
-    /// Between any two writes of one object, and before a failed one is repeated.
+    /// Between any two writes of one object, and before a failed one is repeated for the first time.
     pub(super) pause: Duration,
 }
 
@@ -39,6 +38,14 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Before a write that was refused so often, from once, is tried again: doubling up to a minute.
+    fn after(&self, failures: u32) -> Duration {
+        let doubled = self.pause.saturating_mul(1 << failures.saturating_sub(1).min(6));
+        doubled.min(Duration::from_mins(1)).max(self.pause)
+    }
+}
+
 /// Where reports are handed in.
 #[derive(Clone, Debug)]
 pub(super) struct Publisher {
@@ -46,12 +53,12 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// Starts the task. `there` gives the status an object has in the cache.
+    /// Starts the task. `there` gives the status an object has in the cache; `None` when the object is not there.
     pub(super) fn start<C: Cluster>(
         cluster: Arc<C>,
         leadership: Leadership,
         settings: Settings,
-        there: impl Fn(&ObjectKey) -> Option<ConsumerGroupStatus> + Send + 'static,
+        there: impl Fn(&Subject) -> Option<ConsumerGroupStatus> + Send + 'static,
         stop: CancellationToken,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (reports, receiver) = mpsc::unbounded_channel();
@@ -61,6 +68,8 @@ impl Publisher {
             leadership,
             settings,
             there,
+            term: None,
+            swept: Instant::now(),
             objects: HashMap::new(),
             writes: JoinSet::new(),
         };
@@ -82,15 +91,21 @@ struct Object {
     last_write: Option<Instant>,
     last_figures: Option<Instant>,
     writing: bool,
+    /// Refused writes in a row.
+    failures: u32,
 }
 
-type StatusThere = dyn Fn(&ObjectKey) -> Option<ConsumerGroupStatus> + Send;
+type StatusThere = dyn Fn(&Subject) -> Option<ConsumerGroupStatus> + Send;
 
 struct Task<C> {
     cluster: Arc<C>,
     leadership: Leadership,
     settings: Settings,
     there: Box<StatusThere>,
+    /// The term in which `objects` were learned.
+    term: Option<WriteToken>,
+    /// When objects that are gone were last forgotten.
+    swept: Instant,
     objects: HashMap<String, Object>,
     writes: JoinSet<(String, ConsumerGroupStatus, Result<(), Failure>)>,
 }
@@ -116,21 +131,46 @@ impl<C: Cluster> Task<C> {
         while self.writes.join_next().await.is_some() {}
     }
 
+    /// The right to write in this term. What was written in an earlier one is forgotten with it: the next leader starts
+    /// from what is in the cluster, and so do we if it is us again.
+    fn token(&mut self) -> Option<WriteToken> {
+        if let Some(token) = self.term.as_ref().filter(|token| token.check().is_ok()) {
+            return Some(token.clone());
+        }
+        self.objects.clear();
+        self.term = self.leadership.token().ok();
+        self.term.clone()
+    }
+
+    /// Forgets objects that are gone.
+    fn sweep(&mut self, now: Instant) {
+        if now.duration_since(self.swept) < self.settings.figures {
+            return;
+        }
+        self.swept = now;
+        let there = &self.there;
+        self.objects
+            .retain(|_, object| object.writing || there(&object.subject).is_some());
+    }
+
     fn take(&mut self, subject: Subject, report: Report) {
-        if !self.leadership.is_leader() {
-            // The next leader starts from what is in the cluster, and so do we if it is us again.
-            self.objects.clear();
+        if self.token().is_none() {
             return;
         }
         let there = &self.there;
         let object = self.objects.entry(subject.uid.clone()).or_insert_with(|| Object {
-            there: there(&subject.key).unwrap_or_default(),
+            there: there(&subject).unwrap_or_default(),
             subject: subject.clone(),
             wanted: None,
             last_write: None,
             last_figures: None,
             writing: false,
+            failures: 0,
         });
+        if object.subject.generation != subject.generation {
+            // What was refused may be accepted now.
+            object.failures = 0;
+        }
         object.subject = subject;
         object.wanted = Some(report);
     }
@@ -139,9 +179,10 @@ impl<C: Cluster> Task<C> {
     fn write_what_is_due(&mut self) -> Duration {
         let now = Instant::now();
         let mut next = self.settings.figures;
-        let Ok(token) = self.leadership.token() else {
+        let Some(token) = self.token() else {
             return next;
         };
+        self.sweep(now);
         for (uid, object) in &mut self.objects {
             let (Some(report), false) = (&object.wanted, object.writing) else {
                 continue;
@@ -152,6 +193,7 @@ impl<C: Cluster> Task<C> {
                     object.wanted = None;
                     continue;
                 }
+                _ if object.failures > 0 => (object.last_write, self.settings.after(object.failures)),
                 Urgency::Now => (object.last_write, self.settings.pause),
                 Urgency::Figures => (object.last_figures, self.settings.figures),
             };
@@ -181,19 +223,27 @@ impl<C: Cluster> Task<C> {
         let Some(object) = self.objects.get_mut(uid) else {
             return;
         };
-        object.writing = false;
+        if !std::mem::replace(&mut object.writing, false) {
+            // It was let out in an earlier term.
+            return;
+        }
         match result {
-            Ok(()) => object.there = status,
+            Ok(()) => {
+                object.there = status;
+                object.failures = 0;
+            }
             // Gone, or replaced by another of the same name.
             Err(Failure::NotFound | Failure::Refused(409)) => {
                 self.objects.remove(uid);
             }
             Err(Failure::NotLeader) => {}
             Err(failure) => {
-                // Tried again after the pause, because what is there still differs.
-                object.last_figures = None;
-                let key = &object.subject.key;
-                warn!(namespace = key.namespace, name = key.name, %failure, "status could not be written");
+                // Tried again after a pause, because what is there still differs.
+                object.failures = object.failures.saturating_add(1);
+                if object.failures == 1 {
+                    let key = &object.subject.key;
+                    warn!(namespace = key.namespace, name = key.name, %failure, "status could not be written");
+                }
             }
         }
     }
@@ -206,11 +256,11 @@ mod tests {
     use super::{
         super::{
             cluster::{Credentials, Notice, Written},
+            identity::ObjectKey,
             status::{StreamFigures, TargetState, Unknown, Watched},
         },
         *,
     };
-    use crate::lease::WriteToken;
 
     /// Keeps every status that was written, and refuses the first few.
     #[derive(Default)]
@@ -295,7 +345,7 @@ mod tests {
             Arc::clone(writes),
             Leadership::always(),
             settings,
-            |_| None,
+            |_| Some(ConsumerGroupStatus::default()),
             stop.clone(),
         );
         (publisher, stop)
@@ -353,5 +403,70 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(writes.all().is_empty());
         stop.cancel();
+    }
+
+    /// A task that is driven by hand.
+    fn task(
+        leadership: Leadership,
+        there: impl Fn(&Subject) -> Option<ConsumerGroupStatus> + Send + 'static,
+    ) -> Task<Writes> {
+        Task {
+            cluster: Arc::new(Writes::default()),
+            leadership,
+            settings: Settings::default(),
+            there: Box::new(there),
+            term: None,
+            swept: Instant::now(),
+            objects: HashMap::new(),
+            writes: JoinSet::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_in_an_earlier_term_is_compared_again() {
+        let (leadership, lead) = crate::lease::switched_for_tests();
+        lead(true);
+        let mut task = task(leadership, |_| Some(ConsumerGroupStatus::default()));
+        let mut written = async || {
+            task.take(subject(), report(1, 0));
+            task.write_what_is_due();
+            let write = task.writes.join_next().await?;
+            let (uid, status, result) = write.expect("no panic");
+            task.written(&uid, status, result);
+            Some(())
+        };
+        assert_eq!(written().await, Some(()));
+        assert_eq!(written().await, None, "it is there");
+        lead(false);
+        lead(true);
+        assert_eq!(written().await, Some(()), "another leader may have written in between");
+    }
+
+    #[tokio::test]
+    async fn objects_that_are_gone_are_forgotten_and_refusals_make_patient() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let gone = Arc::new(AtomicBool::new(false));
+        let is_gone = Arc::clone(&gone);
+        let mut task = task(Leadership::always(), move |_| {
+            (!is_gone.load(Ordering::SeqCst)).then(ConsumerGroupStatus::default)
+        });
+        let started = task.swept;
+        task.take(subject(), report(1, 0));
+        task.write_what_is_due();
+        for failures in 1..4 {
+            let object = task.objects.get_mut("uid").expect("there");
+            object.writing = true;
+            task.written("uid", ConsumerGroupStatus::default(), Err(Failure::Refused(422)));
+            assert_eq!(task.objects["uid"].failures, failures);
+        }
+        let pauses: Vec<u64> = [1, 2, 3, 7, u32::MAX]
+            .map(|it| task.settings.after(it).as_secs())
+            .into();
+        assert_eq!(pauses, [1, 2, 4, 60, 60]);
+        task.sweep(started + Duration::from_hours(1));
+        assert_eq!(task.objects.len(), 1);
+        gone.store(true, Ordering::SeqCst);
+        task.sweep(started + Duration::from_hours(2));
+        assert_eq!(task.objects.len(), 0);
     }
 }

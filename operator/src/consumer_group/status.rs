@@ -164,6 +164,7 @@ pub(super) fn render(
     };
     status.last_scale.clone_from(&previous.last_scale);
     let Report::Watched(watched) = report else {
+        status.streams = streams_remembered(previous);
         return status;
     };
     if watched.unknown.is_none() {
@@ -172,15 +173,7 @@ pub(super) fn render(
         status.pending = Some(total(&watched.streams, |stream| stream.pending));
         status.streams = watched.streams.iter().map(stream_status).collect();
     } else {
-        // Which streams have had the group is remembered even while their figures are unknown.
-        status.streams = previous
-            .streams
-            .iter()
-            .map(|stream| StreamStatus {
-                key: stream.key.clone(),
-                ..StreamStatus::default()
-            })
-            .collect();
+        status.streams = streams_remembered(previous);
     }
     status.replicas = match watched.target {
         TargetState::Found(replicas) | TargetState::Refused(_, replicas) => i32::try_from(replicas).ok(),
@@ -196,6 +189,16 @@ pub(super) fn render(
         });
     }
     status
+}
+
+/// Which streams have had the group, without figures. Nothing else remembers it: without them a group that was lost in the
+/// meantime would be made again behind its entries.
+fn streams_remembered(previous: &ConsumerGroupStatus) -> Vec<StreamStatus> {
+    let keys = previous.streams.iter().map(|stream| StreamStatus {
+        key: stream.key.clone(),
+        ..StreamStatus::default()
+    });
+    keys.collect()
 }
 
 /// Compares what is there with what should be.
@@ -457,6 +460,19 @@ mod tests {
                 pending: None
             }]
         );
+    }
+
+    #[test]
+    fn a_group_that_is_left_alone_shows_no_figures_but_remembers_the_streams() {
+        let known = rendered(watched());
+        for idle in [
+            Idle::Invalid(vec!["a".into()]),
+            Idle::Conflict(Rival::Autoscaler("other".into())),
+        ] {
+            let status = render(&known, &Report::Idle(idle), Some(8), at(2_000));
+            let keys: Vec<_> = status.streams.iter().map(|it| (it.key.as_str(), it.pending)).collect();
+            assert_eq!((status.backlog, keys), (None, vec![("orders", None)]));
+        }
     }
 
     #[test]

@@ -126,7 +126,6 @@ impl Tracked {
             self.refused = None;
         }
         self.assignment = assignment;
-        self.poll = false;
         self.due = now;
     }
 
@@ -275,6 +274,10 @@ impl Tracked {
         };
         let (state, decision) = scaling::decide(&self.state, &observation, now);
         self.state = state;
+        if decision.direction().is_none() && decision.work.is_some() {
+            // Nothing is left to write. While the backlog is unknown nobody can tell, and the pause goes on.
+            self.refused = None;
+        }
         self.desired = Some(decision.desired);
         self.limited = if decision.work.is_some() {
             decision.limited()

@@ -16,3 +16,17 @@ pub use token::{Leadership, NotLeader, WriteToken};
 pub(crate) fn never_for_tests() -> Leadership {
     token::Writer::new().1
 }
+
+/// Leadership that a test gives and takes.
+#[cfg(test)]
+pub(crate) fn switched_for_tests() -> (Leadership, impl Fn(bool)) {
+    let (writer, leadership) = token::Writer::new();
+    let switch = move |leads: bool| {
+        if leads {
+            writer.won(std::time::Instant::now(), std::time::Duration::from_hours(1));
+        } else {
+            writer.lost();
+        }
+    };
+    (leadership, switch)
+}

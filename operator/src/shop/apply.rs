@@ -110,36 +110,45 @@ impl Applier<'_> {
 
     async fn child(&self, child: &Child, live: Option<&DynamicObject>) -> Result<DynamicObject, Error> {
         let handed_over = child.scaled_from.map(|minimum| replicas::plan(live, minimum));
-        let mut object = body(child.kind, &child.object);
-        if let Some(Replicas::HandOver(replicas)) = handed_over {
-            object["spec"]["replicas"] = replicas.into();
-        }
+        let object = to_apply(child, live, handed_over);
         let api = self.api(child.kind);
         self.token.check()?;
         // By force, because only what is ours gets here, and what we declare is ours to decide.
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let applied = within_deadline(api.patch(&child.name, &parameters, &Patch::Apply(&object)))
             .await
-            .map_err(|error| error.about(child.kind, &child.name))?;
+            .map_err(|error| error.about(child.kind, &child.name).or_raced())?;
         if let Some(Replicas::HandOver(replicas)) = handed_over {
-            self.hand_over(&api, &child.name, replicas).await?;
+            // What we made just now is scaled by nobody else yet, and its own controller changes it at once.
+            let version = live.and(applied.resource_version());
+            self.hand_over(&api, &child.name, replicas, version).await?;
         }
         Ok(applied)
     }
 
-    /// The same number once more through `scale`, as the scaler, which from then on owns it.
-    async fn hand_over(&self, api: &Api<DynamicObject>, name: &str, replicas: i32) -> Result<(), Error> {
-        let scale = json!({
+    /// The same number once more through `scale`, as the scaler, which from then on owns it; only of this version, if one
+    /// is given.
+    async fn hand_over(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        replicas: i32,
+        version: Option<String>,
+    ) -> Result<(), Error> {
+        let mut scale = json!({
             "apiVersion": "autoscaling/v1", "kind": "Scale",
             "metadata": {"name": name},
             "spec": {"replicas": replicas},
         });
+        if let Some(version) = version {
+            scale["metadata"]["resourceVersion"] = version.into();
+        }
         self.token.check()?;
         let parameters = PatchParams::apply(SCALE_MANAGER).force();
         within_deadline(api.patch_scale(name, &parameters, &Patch::Apply(&scale)))
             .await
             .map(|_| ())
-            .map_err(|error| error.about(Kind::Deployment, name))
+            .map_err(|error| error.about(Kind::Deployment, name).or_raced())
     }
 
     async fn prune(
@@ -185,6 +194,19 @@ fn body(kind: Kind, object: &Value) -> Value {
     body["apiVersion"] = resource.api_version.into();
     body["kind"] = resource.kind.into();
     body
+}
+
+/// The child as it is sent. A number of replicas that was read is written back only to the version it was read from: it
+/// would undo a rescale in between.
+fn to_apply(child: &Child, live: Option<&DynamicObject>, replicas: Option<Replicas>) -> Value {
+    let mut object = body(child.kind, &child.object);
+    if let Some(Replicas::HandOver(replicas)) = replicas {
+        object["spec"]["replicas"] = replicas.into();
+        if let Some(version) = live.and_then(ResourceExt::resource_version) {
+            object["metadata"]["resourceVersion"] = version.into();
+        }
+    }
+    object
 }
 
 fn record(child: &Child, object: &DynamicObject) -> Record {
@@ -264,6 +286,30 @@ mod tests {
         let last = record(&child, &live);
         child.object["spec"]["revisionHistoryLimit"] = json!(9);
         assert!(!unchanged(&child, &live, Some(&last)));
+    }
+
+    #[test]
+    fn replicas_are_written_back_only_to_the_version_they_were_read_from() {
+        let (child, mut live) = consumer();
+        live.metadata.resource_version = Some("42".into());
+        let sent = |live: Option<&DynamicObject>, replicas| {
+            let sent = to_apply(&child, live, Some(replicas));
+            (
+                sent["spec"]["replicas"].clone(),
+                sent["metadata"]["resourceVersion"].clone(),
+            )
+        };
+        assert_eq!(sent(Some(&live), Replicas::HandOver(7)), (json!(7), json!("42")));
+        assert_eq!(
+            sent(None, Replicas::HandOver(0)),
+            (json!(0), json!(null)),
+            "when it is made"
+        );
+        assert_eq!(
+            sent(Some(&live), Replicas::LeaveToScaler),
+            (json!(null), json!(null)),
+            "its controller may be busy with it"
+        );
     }
 
     #[test]

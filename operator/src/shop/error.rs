@@ -21,9 +21,17 @@ pub enum Error {
     /// Leadership was lost on the way.
     #[error(transparent)]
     NotLeader(#[from] NotLeader),
-    /// A Secret was made by somebody else between our look and our write.
-    #[error("{0} was made by somebody else just now")]
+    /// An object was made or changed by somebody else between our look and our write.
+    #[error("{0} was made or changed by somebody else just now")]
     Raced(String),
+    /// A Secret holds something under a key that cannot be used, and that is not ours to replace.
+    #[error("{secret}: its key `{key}` is empty or not text; write a value there, or remove the key to have one made")]
+    Unusable {
+        /// The Secret.
+        secret: String,
+        /// The key.
+        key: &'static str,
+    },
 }
 
 impl Error {
@@ -41,10 +49,27 @@ impl Error {
         self.named(format!("{} {name}", kind.resource().kind))
     }
 
-    /// The same, about a Secret.
+    /// The same, about a Secret. Of the answer only code and reason are kept: its text may quote what was sent.
     #[must_use]
-    pub fn about_secret(self, name: &str) -> Self {
+    pub fn about_secret(mut self, name: &str) -> Self {
+        if let Self::Api { source, .. } = &mut self
+            && let kube::Error::Api(status) = source.as_mut()
+        {
+            status.message.clone_from(&status.reason);
+            for cause in status.details.iter_mut().flat_map(|details| &mut details.causes) {
+                cause.message.clear();
+            }
+        }
         self.named(format!("Secret {name}"))
+    }
+
+    /// The same, as a lost race if that is what a conflict means here: nothing to tell people, only to try again.
+    #[must_use]
+    pub fn or_raced(self) -> Self {
+        match self {
+            Self::Api { object, .. } if self.status() == Some(409) => Self::Raced(object),
+            other => other,
+        }
     }
 
     /// The same, about the Shop's status.
@@ -66,6 +91,7 @@ impl Error {
             Self::Api { source, .. } => Class::of(source),
             Self::NotLeader(_) => Class::Wait,
             Self::Deadline | Self::Raced(_) => Class::Retry,
+            Self::Unusable { .. } => Class::User,
         }
     }
 
@@ -89,5 +115,39 @@ impl Error {
             },
             other => other.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(code: u16) -> Error {
+        let status = serde_json::json!({
+            "code": code, "reason": "Invalid", "message": "quotes hunter2",
+            "details": {"causes": [{"reason": "FieldValueInvalid", "message": "hunter2", "field": "data"}]},
+        });
+        Error::api(kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+    }
+
+    #[test]
+    fn of_a_secret_only_code_and_reason_are_told() {
+        let error = answer(422).about_secret("demo-admin");
+        assert_eq!(error.summary(), "Secret demo-admin: Invalid (422)");
+        assert_eq!(error.class(), Class::User);
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+        assert!(
+            answer(422)
+                .about(Kind::Deployment, "demo")
+                .summary()
+                .contains("hunter2")
+        );
+    }
+
+    #[test]
+    fn a_lost_race_is_tried_again_and_not_told() {
+        let raced = answer(409).about(Kind::Deployment, "demo").or_raced();
+        assert_eq!((raced.class(), raced.status()), (Class::Retry, None));
+        assert_eq!(answer(422).or_raced().status(), Some(422));
     }
 }

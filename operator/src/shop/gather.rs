@@ -33,6 +33,8 @@ pub enum Found {
         /// Its version.
         version: Option<String>,
     },
+    /// There is one of ours that holds something under its key which is empty or not text.
+    Unusable,
     /// There is one that is not ours, or about to go.
     NotOurs(Ownership),
 }
@@ -104,6 +106,10 @@ fn found(secret: Option<&Secret>, shop: &ValidShop, key: &str, plain: Option<(&s
                 let bytes = &secret.data.as_ref()?.get(key)?.0;
                 std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
             };
+            let is_there = secret.data.as_ref().is_some_and(|data| data.contains_key(key));
+            if is_there && text(key).is_none() {
+                return Found::Unusable;
+            }
             Found::Present {
                 text: text(key).map(Hidden::new),
                 complete: plain.is_none_or(|(key, value)| text(key) == Some(value)),
@@ -127,5 +133,36 @@ pub async fn within_deadline<T>(request: impl Future<Output = kube::Result<T>>) 
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(Error::api(error)),
         Err(_) => Err(Error::Deadline),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+    use serde_json::json;
+
+    use super::*;
+    use crate::shop::{
+        build::owner,
+        settings::Settings,
+        validate::{shop_for_tests, validate},
+    };
+
+    #[test]
+    fn only_a_key_that_is_absent_may_be_filled_in() {
+        let shop = validate(&shop_for_tests(json!({})), &Settings::for_tests()).unwrap();
+        let with = |password: Option<&[u8]>| {
+            let mut secret = Secret {
+                data: password.map(|bytes| [("password".to_owned(), ByteString(bytes.to_vec()))].into()),
+                ..Secret::default()
+            };
+            secret.metadata.labels = Some(names::labels(&shop.name));
+            secret.metadata.owner_references = Some(vec![owner(&shop)]);
+            found(Some(&secret), &shop, "password", None)
+        };
+        assert!(matches!(with(None), Found::Present { text: None, .. }));
+        assert!(matches!(with(Some(b"text")), Found::Present { text: Some(_), .. }));
+        assert!(matches!(with(Some(b"")), Found::Unusable));
+        assert!(matches!(with(Some(b"\xff\xfe")), Found::Unusable));
     }
 }

@@ -41,8 +41,8 @@ pub struct Memory {
     pub credentials: Option<KnownCredentials>,
     /// The status that we wrote last, and when.
     pub status: Option<(ShopStatus, Instant)>,
-    /// Since when consumers are wanted and none is available.
-    pub starved: BTreeMap<Component, Timestamp>,
+    /// Since when consumers are wanted and none is available; `None` before the first look.
+    pub starved: Option<BTreeMap<Component, Timestamp>>,
 }
 
 /// Namespace and name.

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
 use rand::RngExt as _;
 use shopwright_api::{
-    Shop, ShopStatus, condition,
+    Shop, ShopStatus,
+    condition::{self, DEGRADED},
     names::{self, Component, REDIS_PORT},
 };
 use shopwright_domain::access::User;
@@ -194,7 +195,7 @@ impl Pass<'_> {
             return Ok((Outcome::Waiting, Action::requeue(Duration::from_secs(3))));
         }
         let now = Timestamp::now();
-        let starved = starved(applied, valid, memory, now);
+        let starved = starved(applied, valid, memory, previous, now);
         let status = status::of(&status::View {
             shop: valid,
             applied,
@@ -210,7 +211,11 @@ impl Pass<'_> {
             wait,
             busy.then_some(FIGURES),
             denied.then_some(STALE_CREDENTIALS),
-            (!memory.starved.is_empty()).then_some(FIGURES),
+            memory
+                .starved
+                .as_ref()
+                .is_some_and(|it| !it.is_empty())
+                .then_some(FIGURES),
             (!applied.refusals.is_empty()).then(|| after_refusals(&applied.refusals)),
         ];
         let resync = RESYNC.mul_f64(rand::rng().random_range(0.9..1.1));
@@ -311,23 +316,88 @@ fn after_refusals(refusals: &[Refusal]) -> Duration {
 }
 
 /// Consumers that have been wanted for a while without one being available.
-fn starved(applied: &Applied, shop: &ValidShop, memory: &mut Memory, now: Timestamp) -> Vec<Component> {
+fn starved(
+    applied: &Applied,
+    shop: &ValidShop,
+    memory: &mut Memory,
+    previous: &ShopStatus,
+    now: Timestamp,
+) -> Vec<Component> {
+    let told = condition::find(&previous.conditions, DEGRADED)
+        .is_some_and(|it| it.status == "True" && it.reason == "ConsumersUnavailable");
+    // What was told before a restart stays true until one is available: it is not waited for once more.
+    let since = match &memory.starved {
+        None if told => now.checked_sub(STARVATION).unwrap_or(now),
+        _ => now,
+    };
+    let known = memory.starved.get_or_insert_default();
     for component in CONSUMERS {
         let deployment = applied
             .children
             .get(&(Kind::Deployment, component.object_name(&shop.name)));
         let rollout = deployment.map(|it| Rollout::of(it)).unwrap_or_default();
         if rollout.wanted > 0 && rollout.available == 0 {
-            memory.starved.entry(component).or_insert(now);
+            known.entry(component).or_insert(since);
         } else {
-            memory.starved.remove(&component);
+            known.remove(&component);
         }
     }
     let long_enough = |since: &Timestamp| now.duration_since(*since).unsigned_abs() >= STARVATION;
-    memory
-        .starved
+    known
         .iter()
         .filter(|(_, since)| long_enough(since))
         .map(|(component, _)| *component)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shopwright_api::condition::Fact;
+
+    use super::*;
+    use crate::shop::{settings::Settings, validate::shop_for_tests};
+
+    #[test]
+    fn consumers_that_were_told_to_be_unavailable_stay_so_over_a_restart() {
+        let shop = validate(&shop_for_tests(json!({})), &Settings::for_tests()).unwrap();
+        let consumers = |wanted: i32, available: i32| {
+            let deployment = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "it"},
+                "spec": {"replicas": wanted}, "status": {"availableReplicas": available},
+            });
+            let deployment: Arc<kube::core::DynamicObject> = Arc::new(serde_json::from_value(deployment).unwrap());
+            let name = CONSUMERS[0].object_name(&shop.name);
+            Applied {
+                children: [((Kind::Deployment, name), deployment)].into(),
+                ..Applied::default()
+            }
+        };
+        let now = Timestamp::from_second(10_000).unwrap();
+        let degraded = Fact::new(DEGRADED, true, "ConsumersUnavailable", "");
+        let told = ShopStatus {
+            conditions: condition::merge(&[], &[degraded], Some(1), now),
+            ..ShopStatus::default()
+        };
+        let first_look = |applied: &Applied, previous: &ShopStatus| {
+            let mut memory = Memory::default();
+            starved(applied, &shop, &mut memory, previous, now).contains(&CONSUMERS[0])
+        };
+        assert!(first_look(&consumers(2, 0), &told));
+        assert!(
+            !first_look(&consumers(2, 0), &ShopStatus::default()),
+            "not for long enough"
+        );
+        assert!(!first_look(&consumers(2, 1), &told), "one is available");
+        assert!(!first_look(&consumers(0, 0), &told), "none is wanted");
+        let mut later = Memory {
+            starved: Some(std::collections::BTreeMap::new()),
+            ..Memory::default()
+        };
+        assert_eq!(
+            starved(&consumers(2, 0), &shop, &mut later, &told, now),
+            [],
+            "one that fails later has its minute"
+        );
+    }
 }

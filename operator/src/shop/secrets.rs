@@ -68,6 +68,15 @@ impl Keeper<'_> {
                         Err(error) => return Err(error),
                     }
                 }
+                Found::Unusable => {
+                    // Somebody's password may be meant: another one in its place would lock them out without a word.
+                    let error = Error::Unusable {
+                        secret: format!("Secret {name}"),
+                        key: holder.key(),
+                    };
+                    refusals.push(Refusal::Refused(error.summary()));
+                    continue;
+                }
                 Found::NotOurs(ownership) => {
                     refusals.extend(Refusal::by(ownership, format!("Secret {name}")));
                     continue;
@@ -144,7 +153,8 @@ impl Keeper<'_> {
         match found {
             Found::NotOurs(ownership) => return Ok(Refusal::by(*ownership, format!("Secret {name}"))),
             Found::Present { text: Some(text), .. } if text.expose() == content => return Ok(None),
-            Found::Present { .. } | Found::Missing => {}
+            // Rendered, so whatever stands there may be replaced.
+            Found::Present { .. } | Found::Unusable | Found::Missing => {}
         }
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",

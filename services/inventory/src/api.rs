@@ -50,6 +50,14 @@ pub fn router(state: ApiState) -> Router {
         .with_state(state)
 }
 
+/// A failed write: one that may have happened is not told to be tried again.
+fn write_error(error: CatalogueError) -> ApiError {
+    match error {
+        CatalogueError::Redis(error) => ApiError::of_write(error),
+        error => error.into(),
+    }
+}
+
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
         match error {
@@ -99,7 +107,8 @@ async fn create(
     state
         .catalogue
         .create(&product, stock, &events::of_request(&context, now))
-        .await?;
+        .await
+        .map_err(write_error)?;
     let location = format!("/v1/products/{}", product.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(product)).into_response())
 }
@@ -132,7 +141,7 @@ async fn adjust(
     let new = request.check().map_err(ApiError::validation)?;
     let now = events::now();
     let event = events::of_request(&context, now);
-    match state.catalogue.adjust(id, &new, &event).await? {
+    match state.catalogue.adjust(id, &new, &event).await.map_err(write_error)? {
         Adjusted::Done(stock) => {
             let adjustment = Adjustment {
                 id: event.id,

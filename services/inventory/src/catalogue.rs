@@ -141,7 +141,17 @@ impl Catalogue {
             .query_async(&mut self.redis.idempotent())
             .await
             .map_err(search_error)?;
-        documents(&reply).iter().map(|document| parse(document)).collect()
+        Ok(documents(&reply)
+            .iter()
+            .filter_map(|(key, document)| {
+                let product = parse(document);
+                if let Err(error) = &product {
+                    // One broken document must not close the shop.
+                    tracing::error!(key, %error, "left out of a list");
+                }
+                product.ok()
+            })
+            .collect())
     }
 
     /// The stock of one product.
@@ -208,13 +218,20 @@ fn search_error(error: RedisError) -> CatalogueError {
     }
 }
 
-/// The documents of a reply `[total, key, ["$", document], ...]`. One deleted meanwhile has none and is left out.
-fn documents(reply: &Value) -> Vec<String> {
+/// The keys and documents of a reply `[total, key, ["$", document], ...]`. One deleted meanwhile has none and is left out.
+fn documents(reply: &Value) -> Vec<(String, String)> {
     let Value::Array(items) = reply else { return Vec::new() };
     items
-        .iter()
-        .filter_map(|item| match item {
-            Value::Array(fields) => fields.get(1).and_then(|value| redis::from_redis_value_ref(value).ok()),
+        .get(1..)
+        .unwrap_or_default()
+        .chunks_exact(2)
+        .filter_map(|row| match &row[1] {
+            Value::Array(fields) => {
+                let document = fields
+                    .get(1)
+                    .and_then(|value| redis::from_redis_value_ref(value).ok())?;
+                Some((redis::from_redis_value_ref(&row[0]).ok()?, document))
+            }
             _ => None,
         })
         .collect()

@@ -7,15 +7,12 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
-use redis::RedisError;
 use shopwright_domain::{
     events::{self as domain, Content, Meta, OrderEvent},
     reservation::Answer,
 };
-use shopwright_streams::{
-    Class,
-    consume::{Entry, Handler, Outcome as Delivery},
-};
+use shopwright_kit::is_passing;
+use shopwright_streams::consume::{Entry, Handler, Outcome as Delivery};
 use tracing::Instrument;
 
 use crate::{
@@ -164,12 +161,6 @@ impl Handler for Reactions {
         );
         self.handle_event(&event, &received.meta).instrument(span).await
     }
-}
-
-/// Whether Redis is away, not ready, or has us locked out for now; what it says about one entry alone is none of these.
-fn is_passing(error: &RedisError) -> bool {
-    let class = shopwright_streams::Error::from(error).class();
-    matches!(class, Class::Unreachable | Class::NotReady | Class::Denied)
 }
 
 fn word(answer: Answer) -> &'static str {

@@ -77,6 +77,8 @@ async fn inventory_is_refused_what_is_not_its_own() {
         &["FT.SEARCH", "{demo-payments}:idx:orders", "*"],
         &["XTRIM", "{demo-inventory}:events", "MAXLEN", "0"],
         &["XDEL", "{demo-inventory}:events", "1-1"],
+        &["DEL", "{demo-inventory}:events"],
+        &["SET", "{demo-inventory}:events", "x"],
         &["XGROUP", "CREATE", foreign, "mine", "0"],
         &["KEYS", "*"],
         &["SCAN", "0"],

@@ -185,13 +185,20 @@ async fn a_redis_that_comes_back_empty_gets_its_index_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_redis_is_503_within_the_time_limit() {
+async fn a_frozen_redis_is_told_within_the_time_limit_and_a_write_is_unknown() {
     // With the time limits of production.
     let api = Api::start_with(|shop| Redis::new(&shop.settings(User::Inventory)).unwrap()).await;
     api.shop.stack.pause().unwrap();
     let reply = api.get("/v1/products").await;
+    let written = api
+        .post(
+            "/v1/products",
+            &json!({"name": "Shirt", "price": {"amount": 1, "currency": "EUR"}, "stock": 1}),
+        )
+        .await;
     api.shop.stack.resume().unwrap();
     reply.is_problem(503, "dependency_unavailable");
+    written.is_problem(504, "timeout");
     eventually("it answers again", || async {
         api.get("/v1/products").await.status == 200
     })

@@ -10,25 +10,34 @@
 mod support;
 
 use std::{
-    net::{SocketAddr, TcpListener},
-    process::{Child, Command, Output, Stdio},
-    time::Duration,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::{PASSWORD, SHOP, Shop, eventually};
+use support::{PASSWORD, PATIENCE, SHOP, Shop, eventually};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_shopwright-inventory");
 
-struct Process(Option<Child>);
+/// A process that does not outlive the test, and the addresses that it said it listens on.
+struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    log: Vec<String>,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
 
 impl Process {
-    fn serve(shop: &Shop, listen: SocketAddr, admin: SocketAddr) -> Self {
-        let child = Command::new(BINARY)
+    fn serve(shop: &Shop) -> Self {
+        let mut child = Command::new(BINARY)
             .args(["serve", "--shop-name", SHOP, "--shop-currency", "EUR"])
-            .env("LISTEN_ADDRESS", listen.to_string())
-            .env("ADMIN_ADDRESS", admin.to_string())
+            .env("LISTEN_ADDRESS", "127.0.0.1:0")
+            .env("ADMIN_ADDRESS", "127.0.0.1:0")
             .env("REDIS_HOST", shop.stack.host())
             .env("REDIS_PORT", shop.stack.port().to_string())
             .env("REDIS_USERNAME", "inventory")
@@ -38,33 +47,56 @@ impl Process {
             .env("LOG", "info,shopwright_kit=debug")
             .env("LOG_FORMAT", "json")
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Self(Some(child))
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // Whoever writes to a pipe that nobody reads stands still some day.
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                let _ = sender.send(line.unwrap());
+            }
+        });
+        let mut log = Vec::new();
+        let serving = loop {
+            log.push(lines.recv_timeout(PATIENCE).unwrap());
+            let line: Value = serde_json::from_str(log.last().unwrap()).unwrap();
+            if line["message"] == "serving" {
+                break line;
+            }
+        };
+        let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
+        Self {
+            listen: address("listen"),
+            admin: address("admin"),
+            child,
+            lines,
+            log,
+        }
     }
 
     /// SIGTERM, and what it wrote.
-    async fn end(mut self) -> Output {
-        let child = self.0.take().unwrap();
-        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
-            .await
-            .unwrap()
+    async fn end(mut self) -> (ExitStatus, Vec<String>) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < end, "it did not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        let mut log = std::mem::take(&mut self.log);
+        log.extend(self.lines.iter());
+        (status, log)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn status(address: SocketAddr, path: &str) -> Option<u16> {
@@ -78,8 +110,8 @@ async fn status(address: SocketAddr, path: &str) -> Option<u16> {
 async fn it_waits_for_redis_serves_and_ends_on_sigterm() {
     let mut shop = Shop::start().await;
     shop.stack.kill().unwrap();
-    let (listen, admin) = (free_address(), free_address());
-    let process = Process::serve(&shop, listen, admin);
+    let process = Process::serve(&shop);
+    let (listen, admin) = (process.listen, process.admin);
     eventually("it is alive", || async { status(admin, "/livez").await == Some(200) }).await;
     assert_eq!(status(admin, "/readyz").await, Some(503));
     assert_eq!(status(listen, "/v1/products").await, Some(503));
@@ -96,18 +128,12 @@ async fn it_waits_for_redis_serves_and_ends_on_sigterm() {
         .unwrap();
     assert_eq!(created.status(), 201);
 
-    let output = tokio::time::timeout(Duration::from_secs(60), process.end())
-        .await
-        .unwrap();
-    assert!(output.status.success(), "{:?}", output.status);
-    let log = String::from_utf8(output.stdout).unwrap();
+    let (status, log) = process.end().await;
+    assert!(status.success(), "{status:?}");
     for secret in [PASSWORD, "the admin key"] {
-        assert!(!log.contains(secret), "a secret in the log");
+        assert!(log.iter().all(|line| !line.contains(secret)), "a secret in the log");
     }
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect();
+    let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
     let answered = lines
         .iter()
         .find(|line| line["message"] == "request answered" && line["status"] == 201)

@@ -212,3 +212,25 @@ async fn creating_again_with_the_same_id_changes_nothing() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_back_makes_no_product_that_is_gone() {
+    let shop = Shop::start().await;
+    let product = shop.product(100, 1).await;
+    let order = OrderId::generate();
+    let reservations = shop.reservations();
+    reservations
+        .reserve(&placed(order, &[line(product, 1)]), &meta())
+        .await
+        .unwrap();
+    redis::cmd("DEL")
+        .arg(shop.keys.product(product))
+        .query_async::<()>(&mut shop.harness.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        reservations.release(order, &meta()).await.unwrap().answer,
+        Answer::Released
+    );
+    assert!(shop.catalogue().get(product).await.unwrap().is_none());
+}

@@ -92,3 +92,15 @@ async fn what_is_archived_is_not_listed() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_product_hides_no_other() {
+    let api = Api::start().await;
+    let broken = api.create("Broken shirt", "").await;
+    api.create("Whole shirt", "").await;
+    api.shop.set(broken.parse().unwrap(), ".price", "\"dear\"").await;
+    eventually("only the readable one", || async {
+        api.find("shirt").await == ["Whole shirt"]
+    })
+    .await;
+}

@@ -118,7 +118,7 @@ impl PodArguments {
 #[derive(Debug, Clone, Args)]
 pub struct ConsumerArguments {
     /// How long an entry must rest with another consumer before this one claims it
-    #[arg(long, env = "CLAIM_MIN_IDLE_MILLISECONDS", default_value_t = 60_000)]
+    #[arg(long, env = "CLAIM_MIN_IDLE_MILLISECONDS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub claim_min_idle_milliseconds: u64,
     /// How long one read waits for new entries
     #[arg(long, env = "BLOCK_MILLISECONDS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=2_000))]

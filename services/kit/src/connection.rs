@@ -16,6 +16,7 @@ use redis::{
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
+use shopwright_streams::Class;
 use tokio_util::sync::CancellationToken;
 
 use crate::secret::Secret;
@@ -97,6 +98,12 @@ impl From<&RedisSettings> for shopwright_streams::Endpoint {
     }
 }
 
+/// Whether Redis is away, not ready, or has us locked out for now; what it says about one entry alone is none of these.
+pub fn is_passing(error: &RedisError) -> bool {
+    let class = shopwright_streams::Error::from(error).class();
+    matches!(class, Class::Unreachable | Class::NotReady | Class::Denied)
+}
+
 struct Shared {
     client: Client,
     timeouts: Timeouts,
@@ -133,11 +140,6 @@ impl Redis {
             manager,
             reachable: AtomicBool::new(false),
         })))
-    }
-
-    /// The client behind it, for private connections (blocking readers).
-    pub fn client(&self) -> &Client {
-        &self.0.client
     }
 
     /// The bare shared connection: a command that meets a dropped connection fails, and its outcome is unknown.
@@ -220,11 +222,19 @@ fn was_dropped(error: &RedisError) -> bool {
     error.is_connection_dropped()
 }
 
+/// What to tell of two attempts. A refused second one says nothing about the first, which may have had its effect.
+fn of_both(first: RedisError, second: RedisError) -> RedisError {
+    if second.is_connection_refusal() { first } else { second }
+}
+
 impl ConnectionLike for Idempotent {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
             match self.redis.once().send_packed_command(command).await {
-                Err(error) if was_dropped(&error) => self.redis.once().send_packed_command(command).await,
+                Err(first) if was_dropped(&first) => {
+                    let again = self.redis.once().send_packed_command(command).await;
+                    again.map_err(|second| of_both(first, second))
+                }
                 outcome => outcome,
             }
         })
@@ -238,8 +248,9 @@ impl ConnectionLike for Idempotent {
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
             match self.redis.once().send_packed_commands(pipeline, offset, count).await {
-                Err(error) if was_dropped(&error) => {
-                    self.redis.once().send_packed_commands(pipeline, offset, count).await
+                Err(first) if was_dropped(&first) => {
+                    let again = self.redis.once().send_packed_commands(pipeline, offset, count).await;
+                    again.map_err(|second| of_both(first, second))
                 }
                 outcome => outcome,
             }

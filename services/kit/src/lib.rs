@@ -18,7 +18,7 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use auth::{AdminAuthorization, AdminKey};
-pub use connection::{Redis, RedisSettings};
+pub use connection::{Redis, RedisSettings, is_passing};
 pub use context::RequestContext;
 pub use extract::{Json, Path, Query, Raw};
 pub use problem::{ApiError, FieldError};

@@ -173,6 +173,16 @@ impl ApiError {
         )
     }
 
+    /// A write that Redis did not answer, but may have been sent: 504, because "try again" could make a second one. Every
+    /// other failure of Redis is told as of a read.
+    pub fn of_write(error: redis::RedisError) -> Self {
+        if error.is_io_error() && !error.is_connection_refusal() {
+            tracing::warn!(kind = ?error.kind(), code = error.code(), "the outcome of a write is unknown");
+            return Self::timeout();
+        }
+        error.into()
+    }
+
     /// Adds a Retry-After header, in whole seconds.
     #[must_use]
     pub fn with_retry_after(mut self, delay: Duration) -> Self {
@@ -290,5 +300,23 @@ impl IntoResponse for ApiError {
             );
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error as IoError, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn only_a_write_that_was_never_sent_may_be_tried_again() {
+        let status = |kind| ApiError::of_write(IoError::from(kind).into()).status().as_u16();
+        assert_eq!(status(ErrorKind::ConnectionRefused), 503);
+        for sent in [ErrorKind::TimedOut, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset] {
+            assert_eq!(status(sent), 504, "{sent}");
+        }
+        let full = redis::make_extension_error("OOM".to_owned(), None);
+        assert_eq!(ApiError::of_write(full).code(), "capacity");
     }
 }

@@ -49,7 +49,7 @@ pub struct Serve {
     #[command(flatten)]
     pub orders: OrderArguments,
     /// How often due times are looked at
-    #[arg(long, env = "SWEEP_INTERVAL_MILLISECONDS", default_value_t = 500)]
+    #[arg(long, env = "SWEEP_INTERVAL_MILLISECONDS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     pub sweep_interval_milliseconds: u64,
 }
 

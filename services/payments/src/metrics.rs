@@ -32,6 +32,10 @@ pub struct Metrics {
     pub conflicts: Counter,
     /// Inputs that cannot have happened.
     pub contradictions: Counter,
+    /// Due orders that could not be seen to.
+    pub due_failed: Counter,
+    /// Refunds that the provider refused.
+    pub refunds_refused: Counter,
     /// Entries that could not be read.
     pub broken: Counter,
     /// Entries of a type that is unknown here.
@@ -61,6 +65,16 @@ impl Metrics {
             "order_contradictions",
             "Inputs that cannot have happened",
             metrics.contradictions.clone(),
+        );
+        registry.register(
+            "due_orders_failed",
+            "Due orders that could not be seen to",
+            metrics.due_failed.clone(),
+        );
+        registry.register(
+            "refunds_refused",
+            "Refunds that the provider refused; they are asked for again",
+            metrics.refunds_refused.clone(),
         );
         registry.register(
             "entries_broken",

@@ -6,8 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_PAYMENTS, ShopKeys};
 use shopwright_kit::{
-    AdminKey, Redis, RedisSettings, Secret, admin, metrics as kit_metrics, search_index::IndexReady, serve, shutdown,
-    telemetry,
+    AdminKey, Redis, Secret, admin, metrics as kit_metrics, search_index::IndexReady, serve, shutdown, telemetry,
 };
 use shopwright_streams::consume::{self, Counters, Settings};
 use shopwright_streams::{Client, Endpoint};
@@ -81,7 +80,7 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
     let settings = arguments.redis.settings()?;
     let redis = Redis::new(&settings)?;
     let provider_redis = Redis::new(&arguments.redis.settings_as("provider", "PROVIDER_PASSWORD")?)?;
-    let client = Client::new(endpoint(&settings));
+    let client = Client::new(Endpoint::from(&settings));
 
     let mut registry = kit_metrics::registry();
     let metrics = Metrics::register(&mut registry);
@@ -110,8 +109,10 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
     // The admin port answers until the last entry is done: a draining consumer is alive.
     let drained = CancellationToken::new();
     tokio::spawn(redis.clone().watch(drained.clone()));
+    let readiness = admin::Readiness::new(shutdown.clone())
+        .check("redis", redis.readiness())
+        .check("provider_redis", provider_redis.readiness());
     tokio::spawn(provider_redis.watch(drained.clone()));
-    let readiness = admin::Readiness::new(shutdown.clone()).check("redis", redis.readiness());
     let admin_listener = bind("admin", arguments.admin.admin_address).await?;
     let admin = tokio::spawn(serve::run(
         admin_listener,
@@ -147,14 +148,6 @@ fn loop_settings(arguments: &Consume, key: String, concurrency: u16) -> Settings
         block: arguments.consumer.block(),
         drain: arguments.consumer.drain(),
         ..Settings::new(key, GROUP_PAYMENTS, arguments.pod.consumer_name())
-    }
-}
-
-fn endpoint(settings: &RedisSettings) -> Endpoint {
-    let endpoint = Endpoint::new(&settings.host, settings.port);
-    match (&settings.username, &settings.password) {
-        (Some(user), Some(password)) => endpoint.with_user(user, shopwright_streams::Secret::new(password.expose())),
-        _ => endpoint,
     }
 }
 

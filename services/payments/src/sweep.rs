@@ -41,25 +41,35 @@ pub async fn run(actor: Actor, interval: Duration, shutdown: CancellationToken) 
     }
 }
 
-/// One round; how many were taken.
+/// One round; how many were taken. Fails only when Redis is away for all of them; an order that cannot be seen to is counted.
 pub async fn sweep(actor: &Actor) -> Result<usize, StoreError> {
     let due = actor.store.take_due(LEASE, BATCH).await?;
     for member in &due {
-        let Ok(id) = member.parse() else {
-            tracing::error!("a due time names no order; it is dropped");
-            actor.store.drop_due(member).await?;
-            continue;
-        };
-        match actor.act(id, &Happening::Input(Input::Due)).await {
-            Ok(_) => {}
-            Err(ActError::Missing) => {
-                tracing::error!(order = %id, "a due time names an order that does not exist; it is dropped");
-                actor.store.forget_due(id).await?;
+        match see_to(actor, member).await {
+            Ok(()) => {}
+            // The rest of the batch would meet the same.
+            Err(ActError::Store(error)) if error.is_passing() => return Err(error),
+            // The lease ends, and it is tried again. Those behind it must not wait for that.
+            Err(error) => {
+                actor.metrics.due_failed.inc();
+                tracing::warn!(order = member, %error, "a due order was left for later");
             }
-            Err(ActError::Store(error)) => return Err(error),
-            // The lease ends, and it is tried again.
-            Err(error) => tracing::warn!(order = %id, %error, "a due order was left for later"),
         }
     }
     Ok(due.len())
+}
+
+async fn see_to(actor: &Actor, member: &str) -> Result<(), ActError> {
+    let Ok(id) = member.parse() else {
+        tracing::error!("a due time names no order; it is dropped");
+        return Ok(actor.store.drop_due(member).await?);
+    };
+    match actor.act(id, &Happening::Input(Input::Due)).await {
+        Ok(_) => Ok(()),
+        Err(ActError::Missing) => {
+            tracing::error!(order = %id, "a due time names an order that does not exist; it is dropped");
+            Ok(actor.store.forget_due(id).await?)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -168,6 +168,8 @@ async fn a_service_reads_the_others_stream_and_touches_nothing_else_of_it() {
             format!("FT.DROPINDEX {own_index}"),
             format!("FT.CREATE {own_index} ON JSON SCHEMA $.a AS a TAG"),
             format!("XTRIM {own} MAXLEN 0"),
+            format!("DEL {own}"),
+            format!("SET {own} x"),
         ] {
             refused(&shop, user, &words(&line)).await;
         }

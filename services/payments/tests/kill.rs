@@ -83,7 +83,7 @@ async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_char
     let inventory = Arc::new(Inventory::default());
     let mut running = Running::new();
     running.inventory(&shop, &inventory);
-    let mut first = Consumer::start(&shop, "first", 4_000);
+    let mut first = Consumer::start(&shop, "first", 20_000);
     let id = placed(&actor, 1).await.id;
     // The provider's effect comes after half of its latency; the answer is under way for the other half.
     eventually("the provider's effect", || async {
@@ -200,7 +200,7 @@ async fn asked_to_end_it_finishes_what_is_in_hand() {
     let inventory = Arc::new(Inventory::default());
     let mut running = Running::new();
     running.inventory(&shop, &inventory);
-    let mut consumer = Consumer::start(&shop, "only", 2_000);
+    let mut consumer = Consumer::start(&shop, "only", 10_000);
     let id = placed(&actor, 1).await.id;
     eventually("the provider's effect", || async {
         (shop.book(id).await.1 > 0).then_some(())

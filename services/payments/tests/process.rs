@@ -135,21 +135,18 @@ async fn an_order_from_post_to_completed() {
         .collect();
     assert_eq!(states, ["pending", "reserved", "charging", "paid", "completed"]);
 
-    let metrics = reqwest::get(consume.url("admin", "/metrics"))
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    assert!(
-        metrics.contains(r#"shopwright_orders_entered_state_total{state="completed"} 1"#),
-        "{metrics}"
-    );
-    assert!(metrics.contains("shopwright_consumer_jobs_done_total 1"), "{metrics}");
-    assert!(
-        metrics.contains(r#"shopwright_provider_calls_total{call="charge",answer="charged"} 1"#),
-        "{metrics}"
-    );
+    // Counted after the order is stored, so not at once.
+    for line in [
+        r#"shopwright_orders_entered_state_total{state="completed"} 1"#,
+        "shopwright_consumer_jobs_done_total 1",
+        r#"shopwright_provider_calls_total{call="charge",answer="charged"} 1"#,
+    ] {
+        eventually(line, || async {
+            let response = reqwest::get(consume.url("admin", "/metrics")).await.unwrap();
+            response.text().await.unwrap().contains(line).then_some(())
+        })
+        .await;
+    }
     assert!(
         reqwest::get(serve.url("admin", "/livez"))
             .await

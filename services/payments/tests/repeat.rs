@@ -195,3 +195,44 @@ async fn what_cannot_be_read_or_is_unknown_is_acknowledged() {
     }
     assert_eq!(world.shop.book(stranger.parse().unwrap()).await, (None, 0, 0));
 }
+
+async fn corrupt(shop: &Shop, id: OrderId) {
+    redis::cmd("JSON.SET")
+        .arg(shop.keys.order(id))
+        .arg("$.state")
+        .arg("\"lost\"")
+        .exec_async(&mut shop.harness().await)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_order_holds_up_nobody_else() {
+    let shop = Shop::start().await;
+    let actor = shop.actor(Policy {
+        order_deadline: 0,
+        ..patient()
+    });
+    let broken = placed(&actor, 1).await.id;
+    // The oldest is taken first.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let newer = placed(&actor, 1).await.id;
+    corrupt(&shop, broken).await;
+    assert_eq!(sweep(&actor).await.unwrap(), 2);
+    assert_eq!(order(&actor, newer).await.state, State::Cancelled);
+    assert_eq!(actor.metrics.due_failed.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_an_unreadable_order_gives_its_slot_back() {
+    let mut world = World::new(patient()).await;
+    let id = placed(&world.actor, 1).await.id;
+    let placing = world.everything().await;
+    assert_eq!(world.deliver(&placing[0]).await, Outcome::Done);
+    let keys = &world.shop.keys;
+    let reserved = world.shop.entries(&keys.inventory_events()).await.remove(0);
+    corrupt(&world.shop, id).await;
+    assert_eq!(world.deliver(&reserved).await, Outcome::Retry);
+    world.shop.stack.kill().unwrap();
+    assert!(matches!(world.deliver(&reserved).await, Outcome::RetryAfter(_)));
+}

@@ -20,8 +20,9 @@ use shopwright_kit::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// To the head of the reply. Above the services' own limit of 10 s, so that their answer about it gets through.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(12);
-/// Between two pieces of a reply's body.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two pieces of a reply's body. It bounds the wait for the head too, hence the larger one; and it is below the
+/// outer limit of 14 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(13);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unanswered bytes for this long end a connection whose pod vanished without a word (node loss).
 const USER_TIMEOUT: Duration = Duration::from_secs(5);

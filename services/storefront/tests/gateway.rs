@@ -29,7 +29,7 @@ use shopwright_kit::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -79,9 +79,11 @@ async fn echo(request: Request) -> Response {
     (StatusCode::ACCEPTED, headers, seen.to_string()).into_response()
 }
 
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// An address where nobody listens, nor comes to: the port stays bound until the test's process ends.
+fn nobody() -> SocketAddr {
+    let socket = Box::leak(Box::new(TcpSocket::new_v4().unwrap()));
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.local_addr().unwrap()
 }
 
 async fn problem(response: reqwest::Response) -> (u16, String) {
@@ -174,7 +176,7 @@ async fn a_service_that_is_away_is_503_and_one_that_talks_nonsense_502() {
             let _ = stream.write_all(b"nonsense\r\n\r\n").await;
         }
     });
-    let front = storefront(nobody().await, nonsense_address).await;
+    let front = storefront(nobody(), nonsense_address).await;
     let response = reqwest::get(format!("http://{}/api/v1/products", front.address))
         .await
         .unwrap();
@@ -252,7 +254,7 @@ async fn a_reply_arrives_piece_by_piece() {
 
 #[tokio::test]
 async fn the_page_is_served_with_its_policy() {
-    let front = storefront(nobody().await, nobody().await).await;
+    let front = storefront(nobody(), nobody()).await;
     for (path, content_type) in [
         ("/", "text/html"),
         ("/app.js", "text/javascript"),

@@ -252,10 +252,7 @@ impl<'a> Case<'a> {
             _ if refund.amount > self.order.refund_open => CONTRADICTION,
             RefundAnswer::Failed => {
                 // An unfinished order keeps its due time, and with it asks again.
-                self.change()
-                    .close_refund(refund, RefundState::Failed)
-                    .because(Reason::RefundFailed)
-                    .done()
+                self.change().close_refund(refund, RefundState::Failed).done()
             }
             RefundAnswer::Succeeded => self.refunded(refund),
         }

@@ -122,8 +122,6 @@ pub enum Reason {
     TotalOutOfRange,
     /// Paid, but inventory no longer held the stock.
     CommitRefused,
-    /// The provider refused to give the money back; it is asked again.
-    RefundFailed,
 }
 
 impl From<RejectionReason> for Reason {

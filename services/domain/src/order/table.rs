@@ -234,6 +234,18 @@ fn a_total_out_of_range_is_called_off() {
 }
 
 #[test]
+fn a_refused_refund_leaves_the_reason() {
+    let refused = [
+        Input::StockReserved(priced()),
+        Input::ChargeStarting,
+        Input::Charge(ChargeAnswer::Charged),
+        Input::StockCommitRefused,
+        refunded(RefundAnswer::Failed),
+    ];
+    assert_eq!(after(&refused).reason, Some(Reason::CommitRefused));
+}
+
+#[test]
 fn waits_double_up_to_the_longest() {
     let mut order = after(&[Input::Cancel]);
     let mut waits = Vec::new();

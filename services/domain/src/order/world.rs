@@ -24,6 +24,7 @@ enum Fault {
     None,
     AnswerLost,
     NothingDone,
+    RefundRefused,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +189,7 @@ impl World {
                 self.book = if self.solvent { Book::Charged } else { Book::Declined };
             }
             (Job::Void(_), Book::Nothing) => self.book = Book::Stopped,
-            (Job::Refund(_), Book::Charged) => self.refunds_paid = 1,
+            (Job::Refund(_), Book::Charged) if !matches!(fault, Fault::RefundRefused) => self.refunds_paid = 1,
             _ => {}
         }
         let charge = match self.book {
@@ -293,7 +294,15 @@ impl World {
         );
         match order.state {
             State::Completed => assert!(self.reservation == Reservation::Committed && order.refunded.is_zero()),
-            State::Refunded => assert!(order.refunded == order.captured && self.reservation != Reservation::Committed),
+            State::Refunded => {
+                assert!(order.refunded == order.captured && self.reservation != Reservation::Committed);
+                let why = [Reason::CommitRefused, Reason::Deadline, Reason::Shopper];
+                assert!(
+                    order.reason.is_some_and(|reason| why.contains(&reason)),
+                    "{:?}",
+                    order.reason
+                );
+            }
             State::Declined => assert_eq!(self.book, Book::Declined),
             State::Cancelled | State::Rejected => assert!(matches!(self.book, Book::Nothing | Book::Stopped)),
             unfinished => panic!("at rest in {unfinished:?}"),
@@ -302,7 +311,8 @@ impl World {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let fault = prop_oneof![4 => Just(Fault::None), 1 => Just(Fault::AnswerLost), 1 => Just(Fault::NothingDone)];
+    let fault = prop_oneof![4 => Just(Fault::None), 1 => Just(Fault::AnswerLost), 1 => Just(Fault::NothingDone),
+        1 => Just(Fault::RefundRefused)];
     prop_oneof![
         6 => any::<usize>().prop_map(Action::Inventory),
         6 => any::<usize>().prop_map(Action::Stock),

@@ -47,6 +47,8 @@ local function available(line)
 end
 
 local function set_in_stock(line, in_stock)
+  -- JSON.MERGE on nothing would create a document that is no product.
+  if redis.call('EXISTS', product_key(line)) == 0 then return end
   redis.call('JSON.MERGE', product_key(line), '$', '{"in_stock":' .. tostring(in_stock) .. '}')
 end
 

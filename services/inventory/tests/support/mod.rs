@@ -28,7 +28,7 @@ pub const SHOP: &str = "demo";
 pub const PASSWORD: &str = "a password of the tests";
 
 /// A loaded machine must not fail a test.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Shop {
     pub stack: RedisStack,

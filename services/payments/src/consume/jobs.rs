@@ -70,6 +70,10 @@ impl<P: Provider> JobHandler<P> {
             currency: order.currency,
         };
         let answer = self.provider.refund(refund_id, order_id, money).await;
+        if answer == RefundAnswer::Failed {
+            self.actor.metrics.refunds_refused.inc();
+            tracing::error!(order = %order_id, refund = %refund_id, "the provider refused to give the money back");
+        }
         if answer != RefundAnswer::Unknown {
             self.actor.act(order_id, &Happening::Refund(refund_id, answer)).await?;
         }

@@ -44,6 +44,11 @@ fn report_unknown(entry: &Entry, kind: &str, metrics: &Metrics) -> Outcome {
 /// What becomes of an entry whose order could not be changed.
 fn after(error: &ActError) -> Outcome {
     match error {
+        ActError::Store(store) if !store.is_passing() => {
+            tracing::error!(%error, "the entry is left pending");
+            Outcome::Retry
+        }
+        // Kept in hand: a Redis that is away for a moment must not use up deliveries.
         ActError::Store(_) | ActError::Contended => {
             tracing::warn!(%error, "the entry is tried again");
             Outcome::RetryAfter(PAUSE)

@@ -63,7 +63,7 @@ pub(super) async fn place(
     let now = actor.store.now().await.map_err(api_error)?;
     let decision = order::place(placing, now, &actor.policy);
     // A conflict can only be this very order, stored by an attempt whose answer was lost: the id is new.
-    actor.store.commit(&decision).await.map_err(api_error)?;
+    actor.store.commit(&decision).await.map_err(write_error)?;
     actor.metrics.placed(&decision.order);
     tracing::info!(order = %decision.order.id, "order placed");
     let location = format!("/v1/orders/{}", decision.order.id);
@@ -140,6 +140,14 @@ fn lines(body: &NewOrder, currency: Currency) -> Result<Lines, ApiError> {
         };
         ApiError::validation(vec![FieldError::new(pointer, code, format!("{error}."))])
     })
+}
+
+/// A failed write: one that may have happened is not told to be tried again.
+fn write_error(error: StoreError) -> ApiError {
+    match error {
+        StoreError::Redis(error) => ApiError::of_write(error),
+        error => api_error(error),
+    }
 }
 
 fn api_error(error: StoreError) -> ApiError {

@@ -10,14 +10,14 @@ use shopwright_domain::events::{Content, Meta, encode};
 use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::keys::ShopKeys;
 use shopwright_domain::order::{Decision, Order, Refund, State};
-use shopwright_kit::{Redis, search_index::is_missing};
+use shopwright_kit::{Redis, is_passing, search_index::is_missing};
 use uuid::Uuid;
 
 /// Redis did not answer, or what it holds is not what we wrote.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Away, refused, or full.
-    #[error(transparent)]
+    /// Away, refused, or full. Its own text may quote arguments, so it is not part of ours.
+    #[error("Redis: {:?} {}", .0.kind(), .0.code().unwrap_or_default())]
     Redis(#[from] RedisError),
     /// The search index is not there (yet, or any more).
     #[error("the index of orders is not there")]
@@ -30,6 +30,13 @@ pub enum StoreError {
         /// What the parser said.
         source: serde_json::Error,
     },
+}
+
+impl StoreError {
+    /// Whether Redis is away, not ready, or has us locked out for now: nothing about one order.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Redis(error) if is_passing(error))
+    }
 }
 
 /// What became of a decision.
@@ -213,7 +220,11 @@ impl Store {
             });
             // A document deleted between match and read comes without fields.
             if let Some((_, text)) = fields.into_iter().find(|(name, _)| name == "$") {
-                orders.push(parse(key, &text)?);
+                match parse(key, &text) {
+                    Ok(order) => orders.push(order),
+                    // One broken document must not hide all the others.
+                    Err(error) => tracing::error!(%error, "left out of a list"),
+                }
             }
         }
         Ok(orders)

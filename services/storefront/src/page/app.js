@@ -26,7 +26,6 @@ const REASON_TEXT = {
   deadline: "It took too long.",
   total_out_of_range: "The total is too large.",
   commit_refused: "The stock was no longer held; the money goes back.",
-  refund_failed: "The money could not be given back yet.",
 };
 
 const byId = (id) => document.getElementById(id);
@@ -61,8 +60,9 @@ async function call(path, options = {}) {
   return body;
 }
 
-function messageOf(error) {
-  return error instanceof TypeError ? "The shop cannot be reached." : error.message;
+/** The shop's own words, or `unanswered` when it gave no whole reply. */
+function messageOf(error, unanswered = "The shop cannot be reached.") {
+  return error instanceof TypeError || error instanceof SyntaxError ? unanswered : error.message;
 }
 
 async function listProducts() {
@@ -138,7 +138,7 @@ async function placeOrder() {
     byId("order-title").focus();
     void follow(order);
   } catch (error) {
-    problem.textContent = messageOf(error);
+    problem.textContent = messageOf(error, "The shop gave no answer: it is not known whether the order was placed.");
   } finally {
     showSum();
   }
