@@ -165,11 +165,15 @@ impl RedisStack {
     /// `redis://127.0.0.1:PORT/`, with the credentials of the `harness` user when an ACL was given.
     pub fn url(&self) -> String {
         let port = self.port;
-        if self.options.acl.is_empty() {
-            format!("redis://{HOST}:{port}/")
-        } else {
-            format!("redis://{HARNESS_USER}:{}@{HOST}:{port}/", self.password)
+        match self.harness() {
+            None => format!("redis://{HOST}:{port}/"),
+            Some((user, password)) => format!("redis://{user}:{password}@{HOST}:{port}/"),
         }
+    }
+
+    /// User and password with all rights, when an ACL was given.
+    pub fn harness(&self) -> Option<(&'static str, &str)> {
+        (!self.options.acl.is_empty()).then_some((HARNESS_USER, self.password.as_str()))
     }
 
     /// A client with all rights.

@@ -30,7 +30,8 @@ pub(crate) async fn redis_with_users(rules: &[(&str, &str)]) -> (RedisStack, Cli
         ..Options::plain()
     })
     .await;
-    let client = Client::new(endpoint(&stack).with_user("harness", Secret::new("harness")));
+    let (user, password) = stack.harness().unwrap();
+    let client = Client::new(endpoint(&stack).with_user(user, Secret::new(password)));
     (stack, client)
 }
 
