@@ -11,13 +11,15 @@ use crate::{charts, cluster_tests, dev, generate, preflight, workspace};
 
 /// The steps that need neither root nor a cluster.
 const QUICK_STEPS: usize = 5;
+/// Before the cluster's own: the machine, Kubernetes, the charts.
+const SLOW_STEPS: usize = 3;
 
 /// Runs every test; with `quick` only what needs neither root nor a cluster.
 pub(crate) fn run(quick: bool, yes: bool) -> Result<()> {
     let total = if quick {
         QUICK_STEPS
     } else {
-        QUICK_STEPS + 2 + cluster_tests::STEPS
+        QUICK_STEPS + SLOW_STEPS + cluster_tests::STEPS
     };
     let mut steps = Steps::new(total);
     let mut tally = Tally::default();
