@@ -35,11 +35,12 @@ pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     let values = images.write_values(&state.0)?;
     steps.run("install the operator", || install::install_operator(&cluster, &values))?;
     steps.run("charts and examples on the API server", || charts::dry_run(&cluster))?;
+    // Of the whole workspace, here and below: asked for one package, cargo chooses features anew and compiles again.
     steps.run("scenarios", || {
         let environment = scenario_environment(&cluster)?;
         test::cargo_test(
             tally,
-            &["--package", "shopwright-e2e", "--", "--test-threads=3"],
+            &["--workspace", "--test", "scenarios", "--", "--test-threads=3"],
             &environment,
         )
     })?;
@@ -49,11 +50,7 @@ pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
             ("SHOPWRIGHT_CLUSTER_TESTS", "1".to_owned()),
             ("SHOPWRIGHT_CLUSTER_FOLDER", pairs.display().to_string()),
         ];
-        let outcome = test::cargo_test(
-            tally,
-            &["--package", "shopwright-cluster", "--test", "cluster"],
-            &environment,
-        );
+        let outcome = test::cargo_test(tally, &["--workspace", "--test", "cluster"], &environment);
         down_below(&pairs);
         outcome
     })

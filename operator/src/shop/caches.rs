@@ -14,7 +14,7 @@ use kube::{
     core::DynamicObject,
     runtime::{
         WatchStreamExt,
-        reflector::{ObjectRef, Store, store::Writer},
+        reflector::{Store, store::Writer},
         watcher::{self, watcher},
     },
 };
@@ -106,13 +106,6 @@ impl Caches {
             }
         }
         found
-    }
-
-    /// One child.
-    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
-        self.0
-            .get(&kind)?
-            .get(&ObjectRef::new_with(name, kind.resource()).within(namespace))
     }
 
     /// Returns when every kind has been listed once. False when the watches have ended before.
