@@ -6,13 +6,15 @@ use crate::server::{Append, HARNESS_USER, HOST, Options, StartError, system};
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Loading an append-only file of a few hundred megabytes on a busy machine takes seconds; a hang takes for ever.
 const START_DEADLINE: Duration = Duration::from_mins(1);
+/// Names a server binary to use in place of Redis Stack's, where no modules are asked for.
+const OTHER_SERVER: &str = "SHOPWRIGHT_REDIS_SERVER";
 /// How often another port is tried when somebody takes the free one first.
 const PORT_ATTEMPTS: u32 = 20;
 
@@ -69,12 +71,13 @@ pub(crate) fn launch(
 ) -> Result<Child, StartError> {
     let output = fs::File::create(log).map_err(system("making the log file"))?;
     let arguments = arguments(installation, options, directory, port);
-    let mut child = process::spawn(&installation.redis_server, |command: &mut Command| {
-        command
-            .args(&arguments)
-            .env("LD_LIBRARY_PATH", &installation.lib)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
+    let other = other_server(options);
+    let server = other.as_deref().unwrap_or(&installation.redis_server);
+    let mut child = process::spawn(server, |command: &mut Command| {
+        if other.is_none() {
+            command.env("LD_LIBRARY_PATH", &installation.lib);
+        }
+        command.args(&arguments).stdin(Stdio::null()).stderr(Stdio::null());
         // Without a second handle the log would be empty and the server never seen as ready.
         command.stdout(output.try_clone().map_or_else(|_| Stdio::null(), Stdio::from));
     })
@@ -87,6 +90,13 @@ pub(crate) fn launch(
             Err(error)
         }
     }
+}
+
+/// Another redis-server to try the tests on, or one that speaks its protocol; modules are Redis Stack's own.
+fn other_server(options: &Options) -> Option<PathBuf> {
+    std::env::var_os(OTHER_SERVER)
+        .filter(|path| !options.modules && !path.is_empty())
+        .map(PathBuf::from)
 }
 
 fn arguments(installation: &Installation, options: &Options, directory: &Path, port: u16) -> Vec<String> {

@@ -1,4 +1,8 @@
-//! Makes sure that a consumer group exists. Touches the one group of the one stream.
+//! The life of a consumer group: made with its stream, repaired where it stands. Touches the one group of the one stream.
+
+mod repair;
+
+pub use repair::repair;
 
 use crate::connection::Shared;
 use crate::error::Error;

@@ -22,6 +22,23 @@ pub const BACKLOG_KNOWN: &str = "BacklogKnown";
 /// The backlog asks for more replicas than the maximum allows.
 pub const SCALING_LIMITED: &str = "ScalingLimited";
 
+/// A ConsumerGroup has work, or replicas that do it.
+pub const ACTIVE: &str = "Active";
+/// A ConsumerGroup is `paused`: its target is left as it is.
+pub const PAUSED: &str = "Paused";
+/// The backlog has been unknown for so long that `fallback` applies.
+pub const FALLBACK: &str = "Fallback";
+/// A group or the data of one of its streams was lost; entries may not have been handled.
+pub const DATA_LOSS: &str = "DataLoss";
+/// A stream is not trimmed, because of a group that no ConsumerGroup declares.
+pub const TRIM_BLOCKED: &str = "TrimBlocked";
+/// There are messages in a dead-letter stream of the group.
+pub const DEAD_LETTERS: &str = "DeadLetters";
+/// There are pending messages that were delivered too often.
+pub const POISON: &str = "Poison";
+/// Consumers hold messages under names that are no pod's of the target.
+pub const UNKNOWN_CONSUMERS: &str = "UnknownConsumers";
+
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {

@@ -5,12 +5,22 @@
     reason = "each print column has attributes of its own"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+mod pending;
+mod redis;
+mod status;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::scaling::Scaling;
+pub use pending::{
+    DeadLetters, MAX_CLAIM_MIN_IDLE_SECONDS, MAX_DELIVERIES, MAX_RETENTION_SECONDS, PendingSettings, Retention,
+};
+pub use redis::{RedisAddress, RedisTls, SecretReference};
+pub use status::{ConsumerGroupStatus, LastDecision, MAX_RECENT_SCALES, RecentScale, StreamStatus};
+
+use crate::scaling::{self, Scaling};
 
 /// Which group, on which streams, read by which Deployment, and how it scales.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -36,9 +46,23 @@ use crate::scaling::Scaling;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Decision",
+        type_ = "string",
+        json_path = ".status.decision.reason",
+        priority = 1
+    ),
+    printcolumn(name = "Poison", type_ = "integer", json_path = ".status.poison", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = expressions()))]
 pub struct ConsumerGroupSpec {
     /// The Redis that holds the streams.
     pub redis: RedisAddress,
@@ -51,54 +75,39 @@ pub struct ConsumerGroupSpec {
         {"rule": "self == oldSelf", "message": "group is immutable"}
     ]))]
     pub group: String,
-    /// Where a group that does not exist yet begins. Immutable.
+    /// Where a group that does not exist yet begins. `"0"`, the default: with the oldest entry that is still there. `$`: with the first entry added after the group was made. A group that was lost is made again at the oldest entry in any case. Immutable.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = [
         {"rule": "self == oldSelf", "message": "startFrom is immutable"}
     ]))]
     pub start_from: StartFrom,
-    /// What the names of the group's consumers are.
+    /// What the names of the group's consumers are. `Any`, the default: anything, so that only idle time tells a dead one. `PodName`: names of the target's pods, so that what a pod that is gone has left is handed to the others at once.
     #[serde(default)]
     pub consumer_names: ConsumerNames,
     /// The workload that is scaled.
     pub scale_target_ref: ScaleTargetRef,
+    /// How pending messages, given to a consumer and not acknowledged, are judged. It must agree with what the consumers do.
+    #[serde(default)]
+    pub pending: PendingSettings,
+    /// `{}` has the operator move poison that no consumer puts aside itself, with the reason and the original id, to the stream KEY:dead:GROUP, and acknowledge it in the same step. Absent, the default: poison stays where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<DeadLetters>,
+    /// Have the operator trim the streams behind their slowest group. Absent, the default: nothing is trimmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// Bounds and aim.
     #[serde(flatten)]
     pub scaling: Scaling,
 }
 
-/// Where Redis listens and how to sign in.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[schemars(inline)]
-#[serde(rename_all = "camelCase")]
-pub struct RedisAddress {
-    /// Host name or address.
-    #[schemars(length(min = 1, max = 253))]
-    pub host: String,
-    /// TCP port.
-    #[serde(default = "default_port")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: u16,
-    /// Number of the database.
-    #[serde(default)]
-    #[schemars(range(min = 0, max = 65535))]
-    pub database: u32,
-    /// A Secret of the same namespace with the keys `username` and `password`. Without one the operator signs in as nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretReference>,
-}
-
-fn default_port() -> u16 {
-    6379
-}
-
-/// A Secret of the same namespace.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[schemars(inline)]
-pub struct SecretReference {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+/// What the schema cannot say, in CEL: the rules of `Scaling`, which is flattened into this type, and our own.
+fn expressions() -> Vec<Value> {
+    let mut rules = scaling::expressions();
+    rules.push(json!({
+        "rule": "!has(self.pending.deleteConsumersAfterSeconds) || self.consumerNames == 'PodName'",
+        "message": "pending.deleteConsumersAfterSeconds needs consumerNames PodName",
+    }));
+    rules
 }
 
 /// A stream of the group.
@@ -142,7 +151,7 @@ pub enum ConsumerNames {
     /// Anything: whether one is dead can be judged by its idle time only.
     #[default]
     Any,
-    /// Names of the target's pods: a consumer without a pod is dead.
+    /// Names of the target's pods: what a pod that is gone has left is handed to the others at once.
     PodName,
 }
 
@@ -173,81 +182,4 @@ fn default_api_version() -> String {
 
 fn default_kind() -> String {
     "Deployment".into()
-}
-
-/// What the operator saw of a ConsumerGroup.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[schemars(inline)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ConsumerGroupStatus {
-    /// The generation of the spec that everything below speaks of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `Ready` sums up the others.
-    #[schemars(schema_with = "crate::condition::list_schema")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// Messages before the consumers, undelivered and pending; absent while unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub backlog: Option<i64>,
-    /// Messages that no consumer has been given yet; absent while unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub undelivered: Option<i64>,
-    /// Messages that were given to a consumer and are not acknowledged; absent while unknown.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pending: Option<i64>,
-    /// Replicas of the target as last seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
-    /// Replicas the target was last told to have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub desired_replicas: Option<i32>,
-    /// The last change of the number of replicas.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_scale: Option<LastScale>,
-    /// Each stream by itself.
-    #[schemars(schema_with = "stream_status_schema")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub streams: Vec<StreamStatus>,
-}
-
-/// One change of the number of replicas.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[schemars(inline)]
-#[serde(rename_all = "camelCase")]
-pub struct LastScale {
-    /// When it was written.
-    #[schemars(schema_with = "crate::condition::time_schema")]
-    pub time: Time,
-    /// Replicas before.
-    pub from: i32,
-    /// Replicas after.
-    pub to: i32,
-    /// Why, in a fixed word.
-    pub reason: String,
-}
-
-/// One stream of the group.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-#[schemars(inline)]
-#[serde(rename_all = "camelCase")]
-pub struct StreamStatus {
-    /// The stream's key.
-    pub key: String,
-    /// Messages that no consumer has been given yet; absent while unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undelivered: Option<i64>,
-    /// Messages that were given to a consumer and are not acknowledged; absent while unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending: Option<i64>,
-}
-
-fn stream_status_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let item = generator.subschema_for::<StreamStatus>();
-    schemars::json_schema!({
-        "type": "array",
-        "items": item,
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["key"]
-    })
 }

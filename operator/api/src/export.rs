@@ -81,6 +81,8 @@ fn yaml(value: &Value) -> String {
 mod tests {
     use std::path::PathBuf;
 
+    use serde_json::json;
+
     use super::*;
 
     fn committed() -> PathBuf {
@@ -126,17 +128,53 @@ mod tests {
                 }
             }
         }
-        let crd = &definitions()[0];
-        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-        for given in [
-            serde_json::json!({}),
-            serde_json::json!({"consumers": {"payments": {"maxReplicas": 3}}, "redis": {"managed": {"storage": {}}}}),
-            serde_json::json!({"consumers": {"payments": {"target": {}}}, "payments": {"provider": {}}}),
-        ] {
-            let from_rust: crate::ShopSpec = serde_json::from_value(given.clone()).unwrap();
+        fn same<Spec: serde::de::DeserializeOwned + serde::Serialize>(crd: &Value, given: Value) {
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+            let from_rust: Spec = serde_json::from_value(given.clone()).unwrap();
             let mut filled = given;
             fill(&mut filled, schema);
             assert_eq!(filled, serde_json::to_value(from_rust).unwrap());
+        }
+        let [shop, group] = <[Value; 2]>::try_from(definitions()).unwrap();
+        for given in [
+            json!({}),
+            json!({"consumers": {"payments": {"maxReplicas": 3}}, "redis": {"managed": {"storage": {}}}}),
+            json!({"consumers": {"payments": {"target": {}}}, "payments": {"provider": {}}}),
+        ] {
+            same::<crate::ShopSpec>(&shop, given);
+        }
+        for more in [
+            json!({}),
+            json!({"target": {}, "behavior": {"scaleUp": {}, "scaleDown": {}}, "fallback": {"replicas": 1}}),
+            json!({"pending": {"maxDeliveries": 3}, "deadLetters": {}, "retention": {}, "redis": {"host": "r", "tls": {}}}),
+        ] {
+            let mut given = json!({
+                "redis": {"host": "r"}, "streams": [{"key": "k"}], "group": "g", "scaleTargetRef": {"name": "w"},
+            });
+            given.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            same::<crate::ConsumerGroupSpec>(&group, given);
+        }
+    }
+
+    /// `kubectl explain` shows a field's description and the words that are allowed, but not what each of them means.
+    #[test]
+    fn every_word_that_a_spec_allows_is_explained() {
+        fn check(path: &str, schema: &Value) {
+            let description = schema["description"].as_str().unwrap_or_default();
+            for word in schema["enum"].as_array().into_iter().flatten() {
+                let word = word.as_str().unwrap_or_default();
+                assert!(description.contains(word), "{path} does not say what {word} means");
+            }
+            for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+                check(&format!("{path}.{name}"), property);
+            }
+            if schema["items"].is_object() {
+                check(&format!("{path}[]"), &schema["items"]);
+            }
+        }
+        for crd in definitions() {
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+            check("spec", &schema["spec"]);
         }
     }
 

@@ -12,13 +12,14 @@ pub mod shop;
 pub mod status;
 
 pub use consumer_group::{
-    ConsumerGroup, ConsumerGroupSpec, ConsumerGroupStatus, ConsumerNames, LastScale, RedisAddress, ScaleTargetRef,
-    SecretReference, StartFrom, StreamReference, StreamStatus,
+    ConsumerGroup, ConsumerGroupSpec, ConsumerGroupStatus, ConsumerNames, DeadLetters, LastDecision, PendingSettings,
+    RecentScale, RedisAddress, RedisTls, Retention, ScaleTargetRef, SecretReference, StartFrom, StreamReference,
+    StreamStatus,
 };
 pub use export::crds;
 pub use redis::{Durability, ManagedRedis, Redis, Storage};
 pub use resources::{Quantity, Resources};
-pub use scaling::{Scaling, Target};
+pub use scaling::{Behavior, Fallback, FallbackBehavior, ScaleDown, ScaleUp, Scaling, Target};
 pub use shop::{
     Consumers, DeletionPolicy, EnvironmentVariable, ImagePullSecret, Inventory, NetworkPolicySettings, Payments,
     Provider, Shop, ShopSpec, SimulatedProvider, Storefront,

@@ -42,7 +42,7 @@ pub struct ManagedRedis {
     pub resources: Resources,
     /// The volume that holds the append-only file.
     pub storage: Storage,
-    /// How soon a write is on disk.
+    /// How soon a write is on disk. `Always`, the default: before it is answered, so that nothing acknowledged is lost when a process or the node dies. `EverySecond`: faster, and up to 2 s of acknowledged work may be lost.
     pub durability: Durability,
 }
 

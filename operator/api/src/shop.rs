@@ -60,7 +60,7 @@ pub struct ShopSpec {
     pub redis: Redis,
     /// Which connections are allowed.
     pub network_policy: NetworkPolicySettings,
-    /// What becomes of the data when the Shop is deleted.
+    /// What becomes of the data when the Shop is deleted. `Retain`, the default: the volume stays, and a Shop of the same name finds it again. `Delete`: it goes with the Shop.
     pub deletion_policy: DeletionPolicy,
     /// Secrets of this namespace that hold registry credentials.
     #[schemars(length(max = 16))]

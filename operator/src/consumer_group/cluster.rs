@@ -3,7 +3,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret as KubernetesSecret};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Secret as KubernetesSecret},
+};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -14,12 +17,13 @@ use shopwright_api::{
     ConsumerGroup, ConsumerGroupStatus,
     names::{SCALE_MANAGER, STATUS_MANAGER},
 };
-use shopwright_streams::Secret;
 use tracing::debug;
 
 use super::{
     assign::Subject,
+    credentials::SecretData,
     identity::{ObjectKey, reference},
+    pods::DELETION_COST,
     status::Unknown,
 };
 use crate::{
@@ -52,14 +56,6 @@ pub(super) enum Failure {
     Refused(u16),
 }
 
-/// Who the operator is to a Redis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Credentials {
-    /// None is Redis's user `default`.
-    pub(super) username: Option<String>,
-    pub(super) password: Secret,
-}
-
 /// An Event to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
@@ -69,6 +65,19 @@ pub(super) struct Notice {
     /// differs here.
     pub(super) action: String,
     pub(super) note: String,
+}
+
+impl Notice {
+    /// Within the API server's limits, which count bytes.
+    pub(super) fn new(warning: bool, reason: &'static str, action: &str, note: &str) -> Self {
+        let cut = |text: &str, most: usize| text[..text.floor_char_boundary(most)].to_owned();
+        Self {
+            warning,
+            reason,
+            action: cut(action, 128),
+            note: cut(note, 1_024),
+        }
+    }
 }
 
 /// The cluster, as far as this controller changes it.
@@ -89,8 +98,17 @@ pub(super) trait Cluster: Send + Sync + 'static {
         status: &ConsumerGroupStatus,
     ) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Reads the credentials in a Secret.
-    fn credentials(&self, secret: &ObjectKey) -> impl Future<Output = Result<Credentials, Unknown>> + Send;
+    /// Reads a Secret.
+    fn secret(&self, secret: &ObjectKey) -> impl Future<Output = Result<SecretData, Unknown>> + Send;
+
+    /// Sets how much it costs to delete a pod, if it is still the one of this uid.
+    fn set_deletion_cost(
+        &self,
+        token: &WriteToken,
+        pod: &ObjectKey,
+        uid: &str,
+        cost: i32,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Tells people; never waits and never fails.
     fn tell(&self, subject: &Subject, notice: Notice);
@@ -173,22 +191,35 @@ impl Cluster for Kubernetes {
             .map(|_| ())
     }
 
-    async fn credentials(&self, secret: &ObjectKey) -> Result<Credentials, Unknown> {
+    async fn secret(&self, secret: &ObjectKey) -> Result<SecretData, Unknown> {
         let api: Api<KubernetesSecret> = Api::namespaced(self.client.clone(), &secret.namespace);
-        let found = match self.ask(api.get(&secret.name)).await {
-            Ok(found) => found,
-            Err(Failure::NotFound) => return Err(Unknown::SecretNotFound),
-            Err(_) => return Err(Unknown::SecretUnreadable),
-        };
-        let text = |key: &str| {
-            let bytes = found.data.as_ref()?.get(key)?;
-            String::from_utf8(bytes.0.clone()).ok().filter(|text| !text.is_empty())
-        };
-        let password = text("password").ok_or(Unknown::SecretIncomplete)?;
-        Ok(Credentials {
-            username: text("username"),
-            password: Secret::new(password),
-        })
+        match self.ask(api.get(&secret.name)).await {
+            Ok(found) => Ok(found
+                .data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, bytes)| (key, bytes.0))
+                .collect()),
+            Err(Failure::NotFound) => Err(Unknown::SecretNotFound),
+            Err(_) => Err(Unknown::SecretUnreadable),
+        }
+    }
+
+    async fn set_deletion_cost(
+        &self,
+        token: &WriteToken,
+        pod: &ObjectKey,
+        uid: &str,
+        cost: i32,
+    ) -> Result<(), Failure> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
+        // The uid refuses the write to a successor of the same name.
+        let change = json!({"metadata": {"uid": uid, "annotations": {DELETION_COST: cost.to_string()}}});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&change));
+        token.check().map_err(|_| Failure::NotLeader)?;
+        self.ask(api.patch_metadata(&pod.name, &parameters, &patch))
+            .await
+            .map(|_| ())
     }
 
     fn tell(&self, subject: &Subject, notice: Notice) {
@@ -203,7 +234,7 @@ impl Cluster for Kubernetes {
                     EventType::Normal
                 },
                 reason: notice.reason.to_owned(),
-                note: Some(notice.note.chars().take(900).collect()),
+                note: Some(notice.note),
                 action: notice.action,
                 secondary: None,
             };
@@ -213,5 +244,16 @@ impl Cluster for Kubernetes {
                 Err(_) => debug!(reason = notice.reason, "an Event could not be published in time"),
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_events_words_keep_within_the_api_servers_limits_in_bytes() {
+        let notice = Notice::new(true, "GroupLost", &"ü".repeat(200), &"日".repeat(900));
+        assert_eq!((notice.action.len(), notice.note.len()), (128, 1_023));
     }
 }

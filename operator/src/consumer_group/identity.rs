@@ -40,6 +40,16 @@ pub(super) struct EndpointKey {
     pub(super) database: u16,
     /// Name of the Secret with the credentials.
     pub(super) secret: Option<String>,
+    pub(super) tls: Option<TlsKey>,
+}
+
+/// How TLS is to be spoken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct TlsKey {
+    /// Name of the Secret with the certificates.
+    pub(super) secret: Option<String>,
+    /// The name that the server's certificate must bear.
+    pub(super) server_name: String,
 }
 
 /// A reference for Events.

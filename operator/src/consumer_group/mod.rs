@@ -9,11 +9,15 @@ mod actor_tests;
 pub(crate) mod address;
 mod assign;
 mod cluster;
+mod credentials;
+mod deletion_cost;
 mod gather;
 mod identity;
+mod pods;
 mod publish;
 mod status;
 mod tracked;
+mod upkeep;
 mod validate;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
@@ -30,7 +34,7 @@ pub use gather::CACHES;
 
 use self::{
     actor::{Actor, Surroundings},
-    assign::{Assigned, Assignments, Subject, assign},
+    assign::{Assigned, Assignments, Memory, Subject, assign},
     cluster::{Cluster, Kubernetes},
     gather::Caches,
     identity::{Clock, EndpointKey, ObjectKey},
@@ -116,6 +120,7 @@ pub async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
     let coordinator = Coordinator {
         caches: Arc::clone(&caches),
         surroundings,
+        memory: Memory::default(),
         actors: BTreeMap::new(),
         retired: JoinSet::new(),
         leaving: Vec::new(),
@@ -137,6 +142,7 @@ struct RunningActor {
 struct Coordinator<C> {
     caches: Arc<Caches>,
     surroundings: Surroundings<C>,
+    memory: Memory,
     actors: BTreeMap<EndpointKey, RunningActor>,
     /// Actors that were told to stop and may still be within a write.
     retired: JoinSet<()>,
@@ -174,11 +180,13 @@ impl<C: Cluster> Coordinator<C> {
         let caches = &self.caches;
         let Assigned { actors, idle } = assign(
             &caches.groups(),
+            &mut self.memory,
             |key| caches.target(key),
             |key| caches.autoscaler_of(key),
+            |key| caches.pods_of(key),
         );
-        for (subject, why) in idle {
-            self.surroundings.publisher.report(&subject, Report::Idle(why));
+        for (subject, why, round) in idle {
+            self.surroundings.publisher.report(&subject, Report::Idle(why), round);
         }
         let unwanted: Vec<EndpointKey> = self
             .actors
@@ -271,6 +279,7 @@ mod tests {
         let mut coordinator = Coordinator {
             caches: Caches::new(),
             surroundings: surroundings_for_tests(),
+            memory: Memory::default(),
             actors: BTreeMap::new(),
             retired: JoinSet::new(),
             leaving: Vec::new(),

@@ -1,17 +1,19 @@
-//! A decision and its cause, in the words that Events, status and metrics use. Plain data.
+//! A decision, in the words that Events, status and metrics use. Plain data.
 
 use std::fmt;
 
-use super::{Policy, Work};
+use super::{Cause, Policy, Work, need, weigh::unbounded_need};
 
 /// What to do, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Replicas before.
     pub current: u32,
-    /// Replicas wanted; equal to `current` when nothing is to be done.
+    /// Replicas to write; equal to `current` when nothing is to be done, and always while paused.
     pub desired: u32,
-    /// Why.
+    /// Replicas that would be written if the policy were not paused.
+    pub proposed: u32,
+    /// Why `proposed`.
     pub cause: Cause,
     /// The work it was decided on, if known.
     pub work: Option<Work>,
@@ -40,67 +42,6 @@ impl Direction {
     }
 }
 
-/// Why a number of replicas was chosen or kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// From zero: there is work.
-    Woken,
-    /// The backlog needs more replicas.
-    BacklogGrew,
-    /// The largest need of the window is below what runs.
-    BacklogShrank,
-    /// To zero: nothing to do for the whole cool-down.
-    Quiet {
-        /// How long it has been quiet.
-        milliseconds: u64,
-    },
-    /// Below the minimum.
-    BelowMinimum,
-    /// Above the maximum.
-    AboveMaximum,
-    /// Kept: exactly what the backlog needs.
-    AsNeeded,
-    /// Kept at zero: nothing to do.
-    AtRest,
-    /// Kept: fewer would do now, but the window remembers a larger need.
-    Stabilizing {
-        /// That larger need.
-        largest: u32,
-    },
-    /// Kept: nothing to do, but not for long enough.
-    CoolingDown {
-        /// Until zero, if it stays quiet.
-        remaining_milliseconds: u64,
-    },
-    /// Kept: the first answer after a start or a gap takes nothing away.
-    JustStarted,
-    /// Kept: an estimate takes nothing away.
-    BacklogEstimated,
-    /// Kept: Redis gave no answer.
-    BacklogUnknown,
-}
-
-impl Cause {
-    /// A fixed word for status, Events and metric labels.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Woken => "Woken",
-            Self::BacklogGrew => "BacklogGrew",
-            Self::BacklogShrank => "BacklogShrank",
-            Self::Quiet { .. } => "Quiet",
-            Self::BelowMinimum => "BelowMinimum",
-            Self::AboveMaximum => "AboveMaximum",
-            Self::AsNeeded => "AsNeeded",
-            Self::AtRest => "AtRest",
-            Self::Stabilizing { .. } => "Stabilizing",
-            Self::CoolingDown { .. } => "CoolingDown",
-            Self::JustStarted => "JustStarted",
-            Self::BacklogEstimated => "BacklogEstimated",
-            Self::BacklogUnknown => "BacklogUnknown",
-        }
-    }
-}
-
 impl Decision {
     /// Up, down, or nothing to do.
     pub const fn direction(&self) -> Option<Direction> {
@@ -115,32 +56,45 @@ impl Decision {
 
     /// Whether the backlog asks for more replicas than the maximum allows.
     pub fn limited(&self) -> bool {
-        self.work.is_some_and(|work| {
-            work.backlog().div_ceil(self.policy.backlog_per_replica()) > u64::from(self.policy.max_replicas())
-        })
+        let most = u64::from(self.policy.max_replicas());
+        self.work.is_some_and(|work| unbounded_need(&work, &self.policy) > most)
     }
 }
 
+/// `from 2 to 9: the backlog grew; backlog 850 (undelivered 800, pending 50), target 100 per replica`.
 impl fmt::Display for Decision {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "from {} to {}: ", self.current, self.desired)?;
-        match self.cause {
-            Cause::Quiet { milliseconds } => write!(out, "no work for {} s", milliseconds / 1000)?,
-            Cause::BelowMinimum => write!(out, "the minimum is {}", self.policy.min_replicas())?,
-            Cause::AboveMaximum => write!(out, "the maximum is {}", self.policy.max_replicas())?,
-            _ => write!(out, "{}", self.cause.reason())?,
+        let policy = &self.policy;
+        let (current, proposed) = (self.current, self.proposed);
+        match (policy.is_paused(), proposed == current) {
+            (false, true) => write!(out, "stays at {current}: ")?,
+            (false, false) => write!(out, "from {current} to {proposed}: ")?,
+            (true, true) => write!(out, "paused, would stay at {current}: ")?,
+            (true, false) => write!(out, "paused, would go from {current} to {proposed}: ")?,
         }
-        match self.work {
-            None => write!(out, "; backlog unknown"),
-            Some(work) => write!(
-                out,
-                "; backlog {}{} (undelivered {}, pending {}), target {} per replica",
-                if self.exact { "" } else { "about " },
-                work.backlog(),
-                work.undelivered,
-                work.pending,
-                self.policy.backlog_per_replica()
-            ),
+        out.write_str(&self.cause.sentence(policy))?;
+        let Some(work) = self.work else {
+            return out.write_str("; backlog unknown");
+        };
+        let says_so = matches!(self.cause, Cause::AboveMaximum | Cause::AtMaximum);
+        if self.limited() && !says_so {
+            write!(out, "; more are needed, but the maximum is {}", policy.max_replicas())?;
+        } else if proposed > current && need(&work, policy) > proposed {
+            write!(out, "; {} are needed, but steps are limited", need(&work, policy))?;
         }
+        let (exactness, backlog) = (if self.exact { "" } else { "at least " }, work.backlog());
+        let (undelivered, pending) = (work.undelivered, work.pending);
+        write!(
+            out,
+            "; backlog {exactness}{backlog} (undelivered {undelivered}, pending {pending}"
+        )?;
+        if work.reclaimable > 0 {
+            write!(out, ", to be claimed {}", work.reclaimable)?;
+        }
+        out.write_str(")")?;
+        if work.poison > 0 {
+            write!(out, ", poison {}", work.poison)?;
+        }
+        write!(out, ", target {} per replica", policy.backlog_per_replica())
     }
 }

@@ -1,6 +1,8 @@
-//! What a decision is made from: the policy a user wrote, what Redis answered, what the workload has. Plain data.
+//! What a decision is made from: what Redis answered, what the workload has. Plain data.
 
 use std::time::Duration;
+
+use super::Policy;
 
 /// A moment on a monotonic clock of the caller's, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,54 +22,6 @@ impl Moment {
     /// Milliseconds from `earlier` to here; zero if `earlier` is later.
     pub const fn milliseconds_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// The user's scaling fields, with impossible values made impossible: `min <= max`, `max >= 1`, a target of at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    min_replicas: u32,
-    max_replicas: u32,
-    backlog_per_replica: u64,
-    cooldown_milliseconds: u64,
-}
-
-impl Policy {
-    /// A policy from the fields of a resource. Whoever wants to refuse impossible values does so before: here they are
-    /// only bent until no decision can go wrong by them.
-    pub fn new(min_replicas: u32, max_replicas: u32, backlog_per_replica: u64, cooldown: Duration) -> Self {
-        let max_replicas = max_replicas.max(1);
-        Self {
-            min_replicas: min_replicas.min(max_replicas),
-            max_replicas,
-            backlog_per_replica: backlog_per_replica.max(1),
-            cooldown_milliseconds: u64::try_from(cooldown.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// Fewest replicas.
-    pub const fn min_replicas(&self) -> u32 {
-        self.min_replicas
-    }
-
-    /// Most replicas, at least 1.
-    pub const fn max_replicas(&self) -> u32 {
-        self.max_replicas
-    }
-
-    /// Entries one replica is expected to hold, at least 1.
-    pub const fn backlog_per_replica(&self) -> u64 {
-        self.backlog_per_replica
-    }
-
-    /// How long it must have been quiet before zero, in milliseconds.
-    pub const fn cooldown_milliseconds(&self) -> u64 {
-        self.cooldown_milliseconds
-    }
-
-    /// `replicas`, brought between the bounds.
-    pub fn clamp(&self, replicas: u32) -> u32 {
-        replicas.clamp(self.min_replicas, self.max_replicas)
     }
 }
 
@@ -154,4 +108,7 @@ pub struct Observation {
     pub replicas: u32,
     /// What Redis answered.
     pub sample: Sample,
+    /// Entries added to the streams since the last sample that was known; `None` when that cannot be told (the first
+    /// sample, a gap, other data).
+    pub arrivals: Option<u64>,
 }

@@ -248,28 +248,8 @@ fn check_environment(field: &str, environment: &[EnvironmentVariable], problems:
 }
 
 fn check_scaling(field: &str, scaling: &Scaling, problems: &mut Problems) {
-    let Scaling {
-        min_replicas,
-        max_replicas,
-        target,
-        cooldown_seconds,
-    } = scaling;
-    problems.within(&format!("{field}.minReplicas"), (*min_replicas).into(), 0, 1000);
-    problems.within(&format!("{field}.maxReplicas"), (*max_replicas).into(), 1, 1000);
-    problems.within(
-        &format!("{field}.target.backlogPerReplica"),
-        target.backlog_per_replica,
-        1,
-        1_000_000_000,
-    );
-    problems.within(
-        &format!("{field}.cooldownSeconds"),
-        (*cooldown_seconds).into(),
-        0,
-        86_400,
-    );
-    if min_replicas > max_replicas {
-        problems.add(format!("{field}.minReplicas"), "must not be above maxReplicas");
+    for (name, message) in scaling.problems() {
+        problems.add(format!("{field}.{name}"), message);
     }
 }
 

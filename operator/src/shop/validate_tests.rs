@@ -32,7 +32,9 @@ fn every_problem_is_told_at_once() {
         "inventory": {"replicas": -1, "env": [{"name": "REDIS_HOST"}, {"name": "A=B"}, {"name": "X"}, {"name": "X"}]},
         "payments": {"replicas": 0, "feePercent": 101, "provider": {"simulated": {"latencyMilliseconds": 60001, "declineAboveMinor": -1}}},
         "storefront": {"replicas": 101, "image": "two words"},
-        "consumers": {"inventory": {"minReplicas": 5, "maxReplicas": 2}, "payments": {"target": {"backlogPerReplica": 0}, "cooldownSeconds": 90000}},
+        "consumers": {"inventory": {"minReplicas": 5, "maxReplicas": 2}, "payments": {
+            "target": {"backlogPerReplica": 0}, "cooldownSeconds": 90000, "activationBacklog": -1,
+            "behavior": {"scaleUp": {"maxStep": 0}, "scaleDown": {"tolerancePercent": 50}}, "fallback": {"replicas": 11}}},
         "redis": {"managed": {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "32Mi", "cpu": "many"}}, "storage": {"size": "big"}}}
     }));
     shop.metadata.name = Some(format!("1{}-", "x".repeat(40)));
@@ -44,7 +46,11 @@ fn every_problem_is_told_at_once() {
             "metadata.name",
             "metadata.name",
             "spec.consumers.inventory.minReplicas",
+            "spec.consumers.payments.activationBacklog",
+            "spec.consumers.payments.behavior.scaleDown.tolerancePercent",
+            "spec.consumers.payments.behavior.scaleUp.maxStep",
             "spec.consumers.payments.cooldownSeconds",
+            "spec.consumers.payments.fallback.replicas",
             "spec.consumers.payments.target.backlogPerReplica",
             "spec.currency",
             "spec.inventory.env[0].name",

@@ -11,7 +11,8 @@ pub const DEFAULT_OFF: &str = "user default off resetpass ~* &* +@all";
 /// A user of a shop's Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum User {
-    /// The operator: groups and their figures, on streams only.
+    /// The operator: groups, their figures and what is left to them, on streams only. It adds to dead letters and to nothing
+    /// else, so that it cannot forge an event.
     Operator,
     /// The inventory service.
     Inventory,
@@ -31,8 +32,9 @@ const SCRIPTS: &str = "+eval +eval_ro +evalsha +evalsha_ro +script|load +script|
 /// (DEL, SET, XDEL, XTRIM), no KEYS or SCAN, nothing administrative.
 const DATA: &str = "+exists +type +hmget +hset +hincrby +zadd +zrem +zrangebyscore +json.get +json.set +json.merge \
     +ft.search +ft.info +xadd";
-/// What reading a stream through a group takes. `XREADGROUP` is a write, hence keys by `%RW`.
-const READ_GROUP: &str = "+xreadgroup +xack +xclaim +xautoclaim +xpending";
+/// What reading a stream through a group takes, up to leaving the group.
+/// `XREADGROUP` is a write, hence keys by `%RW`.
+const READ_GROUP: &str = "+xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|delconsumer";
 
 impl User {
     /// Every user.
@@ -61,10 +63,12 @@ impl User {
             Self::Operator => {
                 let streams = [keys.payments_events(), keys.payments_jobs(), keys.inventory_events()];
                 let patterns: Vec<_> = streams.iter().map(|key| format!("~{key} ~{key}:dead:*")).collect();
+                let dead: Vec<_> = streams.iter().map(|key| format!("%RW~{key}:dead:*")).collect();
                 format!(
-                    "{} {CONNECTION} {SCRIPTS} +info +type +exists +xgroup +xinfo +xpending +xlen +xread +xrange +xrevrange \
-                     +xclaim +xtrim +waitaof",
-                    patterns.join(" ")
+                    "{} {CONNECTION} {SCRIPTS} +info +type +exists +xgroup|create +xgroup|setid +xgroup|delconsumer +xinfo \
+                     +xpending +xlen +xread +xrange +xrevrange +xclaim +xack +xtrim ({} +xadd)",
+                    patterns.join(" "),
+                    dead.join(" ")
                 )
             }
             Self::Inventory => service(&inventory, &keys.payments_events(), GROUP_INVENTORY),
@@ -128,10 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn the_foreign_stream_is_never_in_a_selector_that_appends() {
+    fn a_stream_of_others_is_never_in_a_selector_that_appends() {
         for (user, stream) in [
             (User::Inventory, "{demo-payments}:events "),
             (User::Payments, "{demo-inventory}:events "),
+            (User::Operator, "{demo-payments}:events "),
+            (User::Operator, "{demo-payments}:jobs "),
+            (User::Operator, "{demo-inventory}:events "),
         ] {
             let line = acl_line(user, "demo", "");
             for selector in line.split('(').filter(|selector| selector.contains(stream)) {

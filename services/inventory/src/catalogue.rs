@@ -14,8 +14,19 @@ use crate::{
     search::Search,
 };
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/create_product.lua")));
-static ADJUST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/adjust_stock.lua")));
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| {
+            Script::new(concat!(
+                include_str!("scripts/catalogue.lua"),
+                include_str!(concat!("scripts/", $file))
+            ))
+        })
+    };
+}
+
+static CREATE: LazyLock<Script> = script!("create_product.lua");
+static ADJUST: LazyLock<Script> = script!("adjust_stock.lua");
 
 /// A failure of the catalogue.
 #[derive(Debug, thiserror::Error)]

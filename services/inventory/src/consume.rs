@@ -5,10 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_INVENTORY, ShopKeys};
 use shopwright_kit::{Redis, admin, consumer_metrics, metrics, serve, shutdown, telemetry};
-use shopwright_streams::{
-    Client, Endpoint,
-    consume::{self, Counters, Settings},
-};
+use shopwright_streams::consume::{self, Counters};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -27,10 +24,10 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
     let redis = Redis::new(&redis_settings).context("the address of Redis")?;
     let keys = ShopKeys::new(&common.shop.shop_name);
 
-    let mut settings = Settings::new(keys.payments_events(), GROUP_INVENTORY, arguments.pod.consumer_name());
-    settings.claim_min_idle = arguments.consumer.claim_min_idle();
-    settings.block = arguments.consumer.block();
-    settings.drain = arguments.consumer.drain();
+    let consumer = arguments.pod.consumer_name();
+    let settings = arguments
+        .consumer
+        .settings(keys.payments_events(), GROUP_INVENTORY, consumer);
 
     let admin_listener = TcpListener::bind(common.admin.admin_address)
         .await
@@ -60,7 +57,7 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
     ));
     let watching = tokio::spawn(redis.clone().watch(drained.clone()));
     let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
-    let client = Client::new(Endpoint::from(&redis_settings));
+    let client = redis_settings.consumer_client();
     let outcome = consume::run(client, settings, handler, counters, shutdown).await;
     tracing::info!(unfinished = outcome.unfinished, "drained");
     drained.cancel();

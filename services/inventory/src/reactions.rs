@@ -65,9 +65,8 @@ impl ReactionMetrics {
         metrics
     }
 
-    fn ignore(&self, reason: &'static str) -> Delivery {
+    fn ignore(&self, reason: &'static str) {
         self.ignored.get_or_create(&IgnoredLabels { reason }).inc();
-        Delivery::Done
     }
 }
 
@@ -121,10 +120,20 @@ impl Reactions {
                 self.count(event.kind(), outcome);
                 Delivery::Done
             }
-            Ok(None) => self.metrics.ignore("no_effect"),
+            Ok(None) => {
+                self.metrics.ignore("no_effect");
+                Delivery::Done
+            }
+            // What passes by itself is waited for and uses up no delivery, so that an outage makes no dead letters.
             Err(ReservationError::Redis(error)) if is_passing(&error) => {
-                // Kept in hand: a Redis that is away for a moment must not use up deliveries.
                 tracing::warn!(event = event.kind(), kind = ?error.kind(), code = error.code(), "event not handled yet");
+                Delivery::RetryAfter(AGAIN)
+            }
+            Err(ReservationError::Contended) => {
+                tracing::warn!(
+                    event = event.kind(),
+                    "the reservation keeps changing; event not handled yet"
+                );
                 Delivery::RetryAfter(AGAIN)
             }
             Err(ReservationError::Redis(error)) => {
@@ -144,13 +153,16 @@ impl Handler for Reactions {
         let received = match domain::decode::<OrderEvent>(|name| entry.fields.text(name)) {
             Ok(received) => received,
             Err(error) => {
-                tracing::error!(entry = %entry.id, %error, "entry not understood; acknowledged without effect");
-                return self.metrics.ignore("undecodable");
+                tracing::error!(entry = %entry.id, %error, "entry cannot be read; it goes to the dead letters");
+                self.metrics.ignore("malformed");
+                // No delivery will make it readable.
+                return Delivery::Reject("malformed");
             }
         };
         let Some(event) = received.content else {
-            tracing::debug!(entry = %entry.id, "unknown event type");
-            return self.metrics.ignore("unknown_type");
+            tracing::warn!(entry = %entry.id, kind = received.kind, "entry of an unknown type; it goes to the dead letters");
+            self.metrics.ignore("unknown_type");
+            return Delivery::Reject("unknown-type");
         };
         let span = tracing::info_span!(
             "event",

@@ -12,6 +12,7 @@ mod support;
 use reqwest::Method;
 use serde_json::json;
 use shopwright_domain::{access::User, ids::ProductId};
+use shopwright_inventory::events;
 use shopwright_kit::Redis;
 use support::{
     api::{Api, KEY, names, reply},
@@ -203,4 +204,39 @@ async fn a_frozen_redis_is_told_within_the_time_limit_and_a_write_is_unknown() {
         api.get("/v1/products").await.status == 200
     })
     .await;
+}
+
+/// No group reads the catalogue's stream, so the operator does not trim it: whoever writes to it does, by age alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_the_catalogue_does_not_grow_for_ever() {
+    const OLD: usize = 1_000;
+    let mut api = Api::start().await;
+    let stream = api.shop.keys.inventory_catalogue();
+    let mut add = redis::pipe();
+    for number in 1..=OLD {
+        add.cmd("XADD")
+            .arg(&[&stream, &format!("{number}-0"), "type", "product.created"]);
+    }
+    // Younger than the retention, though not by much.
+    let minutes_ago = events::now().as_millisecond() - 50 * 60 * 1_000;
+    for number in 0..5 {
+        add.cmd("XADD")
+            .arg(&[&stream, &format!("{minutes_ago}-{number}"), "type", "stock.adjusted"]);
+    }
+    add.exec_async(&mut api.shop.harness).await.unwrap();
+
+    let body = json!({"name": "A", "price": {"amount": 1, "currency": "EUR"}, "stock": 1});
+    let product = api.post("/v1/products", &body).await.body;
+    let adjustments = format!("/v1/products/{}/stock-adjustments", product["id"].as_str().unwrap());
+    let adjusted = api.post(&adjustments, &json!({"delta": 1, "reason": "found"})).await;
+    assert_eq!(adjusted.status, 201, "{}", adjusted.body);
+
+    let left = api.shop.entries(&stream).await;
+    let told: Vec<_> = left.iter().map(|entry| entry["type"].as_str()).collect();
+    let young = ["stock.adjusted"; 5]
+        .into_iter()
+        .chain(["product.created", "stock.adjusted"]);
+    assert!(told.ends_with(&young.collect::<Vec<_>>()), "{told:?}");
+    // Redis lets go of whole blocks of a hundred.
+    assert!(left.len() < 110, "{} entries", left.len());
 }

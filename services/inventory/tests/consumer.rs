@@ -10,6 +10,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -171,7 +172,7 @@ fn as_entry(shop: &Shop, event: &OrderEvent) -> Entry {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_understood_is_acknowledged_and_counted() {
+async fn what_is_not_understood_becomes_a_dead_letter_and_is_counted() {
     let mut shop = Shop::start().await;
     shop.create_group().await;
     let key = shop.keys.payments_events();
@@ -212,12 +213,33 @@ async fn what_is_not_understood_is_acknowledged_and_counted() {
         (1, 1),
         "the good one behind them was handled"
     );
+    let mut dead: Vec<(String, BTreeMap<String, String>)> = redis::cmd("XRANGE")
+        .arg(&["{demo-payments}:events:dead:inventory", "-", "+"])
+        .query_async(&mut shop.harness)
+        .await
+        .unwrap();
+    // They were handled side by side: in the order of the entries that they were.
+    dead.sort_by_key(|(_, fields)| fields["dead-letter.id"].parse::<shopwright_streams::EntryId>().unwrap());
+    let reasons: Vec<_> = dead.iter().map(|(_, fields)| &*fields["dead-letter.reason"]).collect();
+    assert_eq!(reasons, ["unknown-type", "malformed", "malformed", "malformed"]);
+    let first = &dead[0].1;
+    assert_eq!(
+        (
+            &*first["type"],
+            &*first["dead-letter.deliveries"],
+            &*first["dead-letter.consumer"]
+        ),
+        ("order.gift_wrapped", "1", "pod"),
+        "as it was, and what became of it"
+    );
+
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     for expected in [
-        "shopwright_events_ignored_total{reason=\"undecodable\"} 3",
+        "shopwright_events_ignored_total{reason=\"malformed\"} 3",
         "shopwright_events_ignored_total{reason=\"unknown_type\"} 1",
-        "shopwright_consumer_entries_total{stream=\"events\",outcome=\"done\"} 5",
+        "shopwright_consumer_entries_total{stream=\"events\",outcome=\"done\"} 1",
+        "shopwright_consumer_entries_total{stream=\"events\",outcome=\"buried\"} 4",
         "shopwright_consumer_in_hand{stream=\"events\"} 0",
     ] {
         assert!(text.contains(expected), "{expected} in\n{text}");
@@ -239,6 +261,8 @@ impl Process {
             .env("POD_NAME", name)
             .env("CLAIM_MIN_IDLE_MILLISECONDS", "300")
             .env("BLOCK_MILLISECONDS", "100")
+            // Killed more often than a pod would be: none of these deaths is the entry's fault.
+            .env("MAX_DELIVERIES", "50")
             .env("LOG_FORMAT", "json")
             .stdout(Stdio::null())
             .spawn()

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
+use shopwright_streams::consume::Settings;
 
 use crate::{
     connection::RedisSettings,
@@ -123,25 +124,24 @@ pub struct ConsumerArguments {
     /// How long one read waits for new entries
     #[arg(long, env = "BLOCK_MILLISECONDS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=2_000))]
     pub block_milliseconds: u64,
-    /// How long work in hand may take after SIGTERM
+    /// How long work in hand may take after SIGTERM; then it is handed over to other consumers
     #[arg(long, env = "DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
+    /// How often an entry is delivered before it goes to the dead-letter stream; 0 for ever
+    #[arg(long, env = "MAX_DELIVERIES", default_value_t = 5)]
+    pub max_deliveries: u32,
 }
 
 impl ConsumerArguments {
-    /// See `claim_min_idle_milliseconds`.
-    pub fn claim_min_idle(&self) -> Duration {
-        Duration::from_millis(self.claim_min_idle_milliseconds)
-    }
-
-    /// See `block_milliseconds`.
-    pub fn block(&self) -> Duration {
-        Duration::from_millis(self.block_milliseconds)
-    }
-
-    /// See `drain_seconds`.
-    pub fn drain(&self) -> Duration {
-        Duration::from_secs(self.drain_seconds)
+    /// How to read `key` through `group` as `consumer`, with these times and as many deliveries.
+    pub fn settings(&self, key: String, group: &str, consumer: String) -> Settings {
+        Settings {
+            claim_min_idle: Duration::from_millis(self.claim_min_idle_milliseconds),
+            block: Duration::from_millis(self.block_milliseconds),
+            drain: Duration::from_secs(self.drain_seconds),
+            max_deliveries: self.max_deliveries,
+            ..Settings::new(key, group, consumer)
+        }
     }
 }
 

@@ -26,15 +26,20 @@ use crate::secret::Secret;
 pub struct Timeouts {
     /// To accept a connection and its user.
     pub connect: Duration,
-    /// To answer one command.
+    /// To answer one command. Far longer than Redis needs, because giving up on a write leaves its outcome unknown, which
+    /// is worse than a wait: with every write synced, one answer takes as long as the disk does, seconds on a busy one.
+    /// Below [`serve::Limits`](crate::serve::Limits), so that a read that got no answer is told as such.
     pub response: Duration,
+    /// To answer a ping, which decides on readiness and is noticed early.
+    pub ping: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(1),
-            response: Duration::from_secs(2),
+            response: Duration::from_secs(8),
+            ping: Duration::from_secs(2),
         }
     }
 }
@@ -80,6 +85,12 @@ impl RedisSettings {
             .set_redis_settings(user)
             .set_tcp_settings(tcp);
         Client::open(information)
+    }
+
+    /// The client of a consumer loop, which makes its own connections and is as patient as the shared one: a reply that
+    /// nobody waited for is a delivery that nobody handled.
+    pub fn consumer_client(&self) -> shopwright_streams::Client {
+        shopwright_streams::Client::new(self.into()).with_response_timeout(Timeouts::default().response)
     }
 }
 
@@ -130,7 +141,7 @@ impl Redis {
         Self::with_timeouts(settings, Timeouts::default())
     }
 
-    /// The same with other time limits than 1 s to connect and 2 s to answer.
+    /// The same with other time limits than the default ones.
     pub fn with_timeouts(settings: &RedisSettings, timeouts: Timeouts) -> RedisResult<Self> {
         let client = settings.client()?;
         let manager = RwLock::new(manager(&client, timeouts)?);
@@ -159,9 +170,13 @@ impl Redis {
     }
 
     /// Pings once, and makes the connection usable again when it was refused for another reason than the network
-    /// (wrong password, loading): the manager would keep that first refusal for ever.
+    /// (wrong password, loading): the manager would keep that first refusal for ever. Gives up long before other calls do.
     pub async fn ping(&self) -> RedisResult<()> {
-        let outcome = redis::cmd("PING").query_async::<()>(&mut self.idempotent()).await;
+        let mut connection = self.idempotent();
+        let ping = redis::cmd("PING");
+        let outcome = tokio::time::timeout(self.0.timeouts.ping, ping.query_async::<()>(&mut connection))
+            .await
+            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()));
         self.0.reachable.store(outcome.is_ok(), Ordering::Relaxed);
         if let Err(error) = &outcome
             && error.kind() != ErrorKind::Io

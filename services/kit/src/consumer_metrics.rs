@@ -1,8 +1,22 @@
-//! What the consumer loops have done, as metrics read at each scrape.
+//! What the consumer loops of a process have done, as metrics read at each scrape. The same names in every service:
+//!
+//! | Metric | Kind | What |
+//! |---|---|---|
+//! | `shopwright_consumer_entries_total{stream, outcome}` | counter | Stream entries by what became of them, see below |
+//! | `shopwright_consumer_failures_total{stream}` | counter | Failed Redis calls of the loop |
+//! | `shopwright_consumer_in_hand{stream}` | gauge | Entries being handled |
+//!
+//! `outcome` is one of: `delivered` for the first time; `claimed` from whoever held them too long, or found again after a
+//! restart; `done`, acknowledged after their effect; `retried`, left pending by their handler; `buried` in the dead-letter
+//! stream; `handed_over` to other consumers at the end; `deleted` from the stream while pending, and let go.
+//! `stream` is the stream's key.
 
 use std::{
     fmt,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use prometheus_client::{
@@ -17,10 +31,21 @@ use shopwright_streams::consume::Counters;
 #[derive(Debug)]
 struct Loops(Vec<(String, Arc<Counters>)>);
 
-/// Registers `consumer_entries_total{stream, outcome}`, `consumer_failures_total{stream}` and
-/// `consumer_in_hand{stream}` for all loops of this process. Call it once.
+/// Registers the metrics of this module for all loops of this process. Call it once.
 pub fn register(registry: &mut Registry, loops: Vec<(String, Arc<Counters>)>) {
     registry.register_collector(Box::new(Loops(loops)));
+}
+
+fn outcomes(counters: &Counters) -> [(&'static str, &AtomicU64); 7] {
+    [
+        ("delivered", &counters.delivered),
+        ("claimed", &counters.claimed),
+        ("done", &counters.done),
+        ("retried", &counters.retried),
+        ("buried", &counters.buried),
+        ("handed_over", &counters.handed_over),
+        ("deleted", &counters.deleted),
+    ]
 }
 
 impl Collector for Loops {
@@ -32,14 +57,7 @@ impl Collector for Loops {
             MetricType::Counter,
         )?;
         for (stream, counters) in &self.0 {
-            let outcomes = [
-                ("delivered", &counters.delivered),
-                ("claimed", &counters.claimed),
-                ("done", &counters.done),
-                ("left_pending", &counters.retried),
-                ("deleted", &counters.deleted),
-            ];
-            for (outcome, counter) in outcomes {
+            for (outcome, counter) in outcomes(counters) {
                 let labels = [("stream", stream.as_str()), ("outcome", outcome)];
                 ConstCounter::new(counter.load(Ordering::Relaxed)).encode(entries.encode_family(&labels)?)?;
             }

@@ -26,6 +26,7 @@ fn patient(settings: &RedisSettings) -> Redis {
         Timeouts {
             connect: PATIENCE,
             response: PATIENCE,
+            ping: PATIENCE,
         },
     )
     .unwrap()
@@ -166,4 +167,61 @@ async fn an_index_is_made_and_made_again() {
         .unwrap();
     eventually("it is there again", || async { found().await == Some(vec![2_000]) }).await;
     stop.cancel();
+}
+
+/// A disk that does not sync, as everybody on the shared connection meets it: nothing is answered for a while, then all is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_redis_is_noticed_at_once_and_waited_for() {
+    const WRITES: i64 = 200;
+    let stack = RedisStack::start_async(Options::plain()).await.unwrap();
+    let redis = Redis::with_timeouts(
+        &settings(&stack),
+        Timeouts {
+            response: PATIENCE,
+            ..Timeouts::default()
+        },
+    )
+    .unwrap();
+    let stop = CancellationToken::new();
+    let watching = tokio::spawn(redis.clone().watch(stop.clone()));
+    eventually("it is reachable", || async { redis.reachable() }).await;
+
+    stack.pause().unwrap();
+    let writes: Vec<_> = (0..WRITES)
+        .map(|_| {
+            let mut connection = redis.once();
+            tokio::spawn(async move {
+                redis::cmd("INCR")
+                    .arg("writes")
+                    .query_async::<i64>(&mut connection)
+                    .await
+            })
+        })
+        .collect();
+    eventually("it is not", || async { !redis.reachable() }).await;
+    assert!(writes.iter().all(|write| !write.is_finished()), "nobody has given up");
+    stack.resume().unwrap();
+
+    let mut answers = Vec::new();
+    for write in writes {
+        answers.push(write.await.unwrap().unwrap());
+    }
+    answers.sort_unstable();
+    assert_eq!(
+        answers,
+        (1..=WRITES).collect::<Vec<_>>(),
+        "each has its own answer, and none was sent twice"
+    );
+    eventually("it is reachable again", || async { redis.reachable() }).await;
+    stop.cancel();
+    watching.await.unwrap();
+}
+
+/// What is above must wait longer than what is below, or it tells of an outcome that was about to be known.
+#[test]
+fn each_limit_is_above_the_one_below() {
+    let timeouts = Timeouts::default();
+    let request = shopwright_kit::serve::Limits::default().timeout;
+    assert!(timeouts.connect + timeouts.response < request);
+    assert!(timeouts.ping <= Duration::from_secs(2));
 }

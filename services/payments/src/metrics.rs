@@ -1,16 +1,10 @@
 //! Counts of what payments does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use shopwright_domain::order::Order;
-use shopwright_streams::consume::Counters;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
@@ -109,47 +103,5 @@ impl Metrics {
     /// An answered call to the provider.
     pub fn called(&self, call: &'static str, answer: &'static str) {
         self.calls.get_or_create(&CallLabels { call, answer }).inc();
-    }
-}
-
-/// What a consumer loop counts, as metrics. `stream` becomes part of the names.
-#[derive(Debug)]
-pub struct LoopMetrics {
-    /// `stock` or `jobs`.
-    pub stream: &'static str,
-    /// The loop's own.
-    pub counters: Arc<Counters>,
-}
-
-impl Collector for LoopMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let counters = &*self.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        for (name, help, value) in [
-            (
-                "delivered",
-                "Entries delivered for the first time",
-                read(&counters.delivered),
-            ),
-            (
-                "claimed",
-                "Entries taken over from a dead consumer",
-                read(&counters.claimed),
-            ),
-            ("done", "Entries acknowledged", read(&counters.done)),
-            (
-                "retried",
-                "Entries left pending by their handler",
-                read(&counters.retried),
-            ),
-            ("failures", "Failed Redis calls of the loop", read(&counters.failures)),
-        ] {
-            let counter = ConstCounter::new(value);
-            let name = format!("consumer_{}_{name}", self.stream);
-            counter.encode(encoder.encode_descriptor(&name, help, None, counter.metric_type())?)?;
-        }
-        let in_hand = ConstGauge::new(i64::try_from(read(&counters.in_hand)).unwrap_or(i64::MAX));
-        let name = format!("consumer_{}_in_hand", self.stream);
-        in_hand.encode(encoder.encode_descriptor(&name, "Entries in hand", None, in_hand.metric_type())?)
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_PAYMENTS, ShopKeys};
 use shopwright_kit::{
-    AdminKey, Redis, Secret, admin, metrics as kit_metrics, search_index::IndexReady, serve, shutdown, telemetry,
+    AdminKey, Redis, Secret, admin, consumer_metrics, metrics as kit_metrics, search_index::IndexReady, serve,
+    shutdown, telemetry,
 };
 use shopwright_streams::consume::{self, Counters, Settings};
-use shopwright_streams::{Client, Endpoint};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::cli::{Arguments, Command, Consume, Serve};
 use crate::consume::{JobHandler, StockHandler};
 use crate::http::{ApiState, router};
 use crate::index;
-use crate::metrics::{LoopMetrics, Metrics};
+use crate::metrics::Metrics;
 use crate::provider::Simulated;
 use crate::store::Store;
 use crate::sweep;
@@ -80,7 +80,7 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
     let settings = arguments.redis.settings()?;
     let redis = Redis::new(&settings)?;
     let provider_redis = Redis::new(&arguments.redis.settings_as("provider", "PROVIDER_PASSWORD")?)?;
-    let client = Client::new(Endpoint::from(&settings));
+    let client = settings.consumer_client();
 
     let mut registry = kit_metrics::registry();
     let metrics = Metrics::register(&mut registry);
@@ -97,14 +97,11 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
         metrics,
     );
     let (stock_counters, job_counters) = (Arc::<Counters>::default(), Arc::<Counters>::default());
-    registry.register_collector(Box::new(LoopMetrics {
-        stream: "stock",
-        counters: stock_counters.clone(),
-    }));
-    registry.register_collector(Box::new(LoopMetrics {
-        stream: "jobs",
-        counters: job_counters.clone(),
-    }));
+    let stock_settings = loop_settings(&arguments, keys.inventory_events(), arguments.stock_concurrency);
+    let job_settings = loop_settings(&arguments, keys.payments_jobs(), arguments.job_concurrency);
+    let loops = [(&stock_settings, &stock_counters), (&job_settings, &job_counters)];
+    let loops = loops.map(|(settings, counters)| (settings.key.clone(), Arc::clone(counters)));
+    consumer_metrics::register(&mut registry, loops.into());
 
     // The admin port answers until the last entry is done: a draining consumer is alive.
     let drained = CancellationToken::new();
@@ -122,14 +119,14 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
 
     let stock = consume::run(
         client.clone(),
-        loop_settings(&arguments, keys.inventory_events(), arguments.stock_concurrency),
+        stock_settings,
         Arc::new(StockHandler::new(actor.clone())),
         stock_counters,
         shutdown.clone(),
     );
     let jobs = consume::run(
         client,
-        loop_settings(&arguments, keys.payments_jobs(), arguments.job_concurrency),
+        job_settings,
         Arc::new(JobHandler::new(actor, provider)),
         job_counters,
         shutdown,
@@ -142,12 +139,10 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
 }
 
 fn loop_settings(arguments: &Consume, key: String, concurrency: u16) -> Settings {
+    let consumer = arguments.pod.consumer_name();
     Settings {
         concurrency: usize::from(concurrency),
-        claim_min_idle: arguments.consumer.claim_min_idle(),
-        block: arguments.consumer.block(),
-        drain: arguments.consumer.drain(),
-        ..Settings::new(key, GROUP_PAYMENTS, arguments.pod.consumer_name())
+        ..arguments.consumer.settings(key, GROUP_PAYMENTS, consumer)
     }
 }
 

@@ -8,12 +8,21 @@
 
 mod support;
 
+use std::time::Duration;
+
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use shopwright_domain::access::User;
 use shopwright_domain::ids::{OrderId, ProductId};
-use shopwright_domain::keys::ShopKeys;
+use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
+use shopwright_streams::consumer::{self, Deleted};
+use shopwright_streams::dead_letter::{self, Buried, Owners};
+use shopwright_streams::group::{self, StartFrom};
+use shopwright_streams::sample::{Sample, Sampler, Target};
+use shopwright_streams::{EntryId, hand_over, trim};
 use support::Shop;
+
+const MINUTE: Duration = Duration::from_mins(1);
 
 async fn run(connection: &mut MultiplexedConnection, words: &[&str]) -> Result<Value, String> {
     redis::cmd(words[0])
@@ -99,7 +108,6 @@ async fn closed(shop: &Shop, user: User, group: &str, key: &str) {
         format!("XGROUP CREATE {key} mine 0"),
         format!("XGROUP DESTROY {key} {group}"),
         format!("XGROUP SETID {key} {group} $"),
-        format!("XGROUP DELCONSUMER {key} {group} x"),
         format!("FT.SEARCH {key} *"),
         format!("FT.DROPINDEX {key} DD"),
         format!("FT.CREATE {key} ON JSON PREFIX 1 {{ SCHEMA $.state AS state TAG"),
@@ -160,6 +168,9 @@ async fn a_service_reads_the_others_stream_and_touches_nothing_else_of_it() {
         for key in &foreign {
             closed(&shop, user, group, key).await;
         }
+        for key in &foreign[1..] {
+            refused(&shop, user, &["XGROUP", "DELCONSUMER", key, group, "x"]).await;
+        }
         let stream = &foreign[0];
         for line in [
             // Together, own and foreign: no selector holds both.
@@ -179,6 +190,7 @@ async fn a_service_reads_the_others_stream_and_touches_nothing_else_of_it() {
             format!("XACK {stream} {group} 1-1"),
             format!("XPENDING {stream} {group}"),
             format!("XAUTOCLAIM {stream} {group} me 0 0"),
+            format!("XGROUP DELCONSUMER {stream} {group} me"),
             format!("XADD {dead} * reason poison"),
         ] {
             allowed(&shop, user, &words(&line)).await;
@@ -234,8 +246,20 @@ async fn the_provider_the_operator_and_the_migration_user_keep_to_their_own() {
         &["XREAD", "COUNT", "1", "STREAMS", &events, &jobs, "0", "0"],
         &["XRANGE", &events, "-", "+", "COUNT", "1"],
         &["XTRIM", &events, "MINID", "0"],
+        &["XACK", &events, "inventory", "1-1"],
+        &["XCLAIM", &events, "inventory", "me", "0", "1-1"],
+        &["XGROUP", "DELCONSUMER", &events, "inventory", "me"],
+        &["XGROUP", "SETID", &jobs, "payments", "0"],
+        &["XADD", &ShopKeys::dead_letters(&events, "inventory"), "*", "a", "b"],
     ] {
         allowed(&shop, User::Operator, words).await;
+    }
+    for words in [
+        &["XGROUP", "DESTROY", &events, "inventory"][..],
+        &["XDEL", &events, "1-1"],
+        &["XADD", &keys.inventory_catalogue(), "*", "a", "b"],
+    ] {
+        refused(&shop, User::Operator, words).await;
     }
     refused(&shop, User::Operator, &["XINFO", "STREAM", &order]).await;
     refused(
@@ -270,4 +294,110 @@ async fn the_provider_the_operator_and_the_migration_user_keep_to_their_own() {
     refused(&shop, User::Migration, &["FT.SEARCH", &index, "*"]).await;
     refused(&shop, User::Migration, &["XREAD", "STREAMS", &events, "0"]).await;
     allowed(&shop, User::Migration, &["FT.DROPINDEX", &index]).await;
+}
+
+/// An entry as anybody may write it, by a user who may.
+async fn entry(shop: &Shop, stream: &str) -> EntryId {
+    let id: String = redis::cmd("XADD")
+        .arg(&[stream, "*", "type", "x", "id", "1", "data", "{}"])
+        .query_async(&mut shop.harness().await)
+        .await
+        .unwrap();
+    id.parse().unwrap()
+}
+
+/// Reads all there is, as a consumer that then dies.
+async fn taken(shop: &Shop, stream: &str, group: &str, consumer: &str) {
+    redis::cmd("XREADGROUP")
+        .arg(&["GROUP", group, consumer, "STREAMS", stream, ">"])
+        .exec_async(&mut shop.harness().await)
+        .await
+        .unwrap();
+}
+
+/// The real calls, under the operator's real rights, on every stream of a shop.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_may_do_all_that_it_does_with_streams() {
+    let shop = Shop::start().await;
+    let keys = &shop.keys;
+    let redis = shop.streams(User::Operator).shared();
+    for (stream, group) in [
+        (keys.payments_events(), GROUP_INVENTORY),
+        (keys.inventory_events(), GROUP_PAYMENTS),
+        (keys.payments_jobs(), GROUP_PAYMENTS),
+    ] {
+        let stream = stream.as_str();
+        let dead = dead_letter::key(stream, group);
+        assert_eq!(dead, ShopKeys::dead_letters(stream, group));
+        group::ensure(&redis, stream, group, StartFrom::Beginning)
+            .await
+            .unwrap();
+        let (first, second) = (entry(&shop, stream).await, entry(&shop, stream).await);
+        taken(&shop, stream, group, "gone").await;
+        let third = entry(&shop, stream).await;
+
+        let handed = hand_over::of(&redis, stream, group, "gone", MINUTE, 10).await.unwrap();
+        assert_eq!(handed.entries, 2);
+        let buried = dead_letter::bury(&redis, stream, group, "gone", first, "malformed").await;
+        assert_eq!(buried.unwrap(), Buried::Yes);
+        let holds = consumer::delete_if_idle(&redis, stream, group, "gone").await.unwrap();
+        assert_eq!(holds, Deleted::Holds(1));
+        // One more delivery than are permitted.
+        redis::cmd("XCLAIM")
+            .arg(&[
+                stream,
+                group,
+                "gone",
+                "0",
+                &second.to_string(),
+                "RETRYCOUNT",
+                "6",
+                "JUSTID",
+                "IDLE",
+                "70000",
+            ])
+            .exec_async(&mut shop.harness().await)
+            .await
+            .unwrap();
+        let left = dead_letter::bury_left(&redis, stream, group, Owners::Any, MINUTE, 5, 10).await;
+        assert_eq!(left.unwrap(), 1);
+        let deleted = consumer::delete_if_idle(&redis, stream, group, "gone").await.unwrap();
+        assert_eq!(deleted, Deleted::Yes);
+        assert_eq!(dead_letter::count(&redis, &dead).await.unwrap(), 2);
+        let letters = dead_letter::list(&redis, &dead, EntryId::ZERO, 10).await.unwrap();
+        assert_eq!(letters.len(), 2);
+
+        group::repair(&redis, stream, group).await.unwrap();
+        let target = Target::new(stream, group);
+        let samples = Sampler::new(redis.clone()).sample_all(&[target]).await.unwrap();
+        let Ok(Sample::Known(known)) = &samples[0] else {
+            panic!("{samples:?}")
+        };
+        assert_eq!(known.backlog(), 1, "{third} alone is left");
+        trim::behind(&redis, stream, &[group], Duration::ZERO).await.unwrap();
+    }
+}
+
+/// A consumer's whole life on the other's stream, under its own rights: read, bury, hand over, leave.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_may_do_all_that_its_consumer_does() {
+    let shop = Shop::start().await;
+    let keys = &shop.keys;
+    for (user, stream, group) in [
+        (User::Inventory, keys.payments_events(), GROUP_INVENTORY),
+        (User::Payments, keys.inventory_events(), GROUP_PAYMENTS),
+        (User::Payments, keys.payments_jobs(), GROUP_PAYMENTS),
+    ] {
+        let redis = shop.streams(user).shared();
+        let stream = stream.as_str();
+        let (first, second) = (entry(&shop, stream).await, entry(&shop, stream).await);
+        taken(&shop, stream, group, "me").await;
+        let buried = dead_letter::bury(&redis, stream, group, "me", first, "malformed").await;
+        assert_eq!(buried.unwrap(), Buried::Yes);
+        let handed = hand_over::of(&redis, stream, group, "me", MINUTE, 10).await.unwrap();
+        assert_eq!(handed.entries, 1);
+        allowed(&shop, user, &["XACK", stream, group, &second.to_string()]).await;
+        let deleted = consumer::delete_if_idle(&redis, stream, group, "me").await.unwrap();
+        assert_eq!(deleted, Deleted::Yes);
+    }
 }

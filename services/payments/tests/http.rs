@@ -258,3 +258,38 @@ async fn without_redis_it_says_so_and_comes_back() {
     .await;
     api.running.stop().await;
 }
+
+/// Every write waits for the disk, and a busy disk takes its seconds: an order that is stored then is answered as stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_stalls_makes_an_order_wait_and_not_uncertain() {
+    const STALL: Duration = Duration::from_secs(3);
+    let api = Api::start().await;
+    assert_eq!(api.post(&order_of(1)).await.status(), StatusCode::ACCEPTED);
+
+    // Writes alone, so that it is the order's own that waits.
+    redis::cmd("CLIENT")
+        .arg("PAUSE")
+        .arg(u64::try_from(STALL.as_millis()).unwrap())
+        .arg("WRITE")
+        .exec_async(&mut api.shop.harness().await)
+        .await
+        .unwrap();
+    let (first, second) = (order_of(1), order_of(1));
+    let replies = tokio::join!(api.post(&first), api.post(&second));
+    assert_eq!(replies.0.status(), StatusCode::ACCEPTED);
+    assert_eq!(replies.1.status(), StatusCode::ACCEPTED);
+
+    // The whole server.
+    api.shop.stack.pause().unwrap();
+    let resume = async {
+        tokio::time::sleep(STALL).await;
+        api.shop.stack.resume().unwrap();
+    };
+    let third = order_of(1);
+    let (reply, ()) = tokio::join!(api.post(&third), resume);
+    assert_eq!(reply.status(), StatusCode::ACCEPTED);
+
+    let events = api.shop.entries(&api.shop.keys.payments_events()).await;
+    assert_eq!(events.len(), 4, "four were asked for, four are stored");
+    api.running.stop().await;
+}

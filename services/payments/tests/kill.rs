@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shopwright_domain::access::User;
-use shopwright_domain::keys::GROUP_PAYMENTS;
+use shopwright_domain::keys::{GROUP_PAYMENTS, ShopKeys};
 use shopwright_domain::order::{State, place};
 use shopwright_payments::store::Committed;
 use shopwright_redis_stack::Append;
@@ -27,6 +27,10 @@ struct Consumer(Child);
 
 impl Consumer {
     fn start(shop: &Shop, name: &str, latency: u32) -> Self {
+        Self::start_with(shop, name, latency, &[])
+    }
+
+    fn start_with(shop: &Shop, name: &str, latency: u32, environment: &[(&str, &str)]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_shopwright-payments"))
             .arg("consume")
             .env("SHOP_NAME", SHOP)
@@ -39,11 +43,23 @@ impl Consumer {
             .env("PROVIDER_LATENCY_MILLISECONDS", latency.to_string())
             .env("CLAIM_MIN_IDLE_MILLISECONDS", "300")
             .env("BLOCK_MILLISECONDS", "100")
+            // Killed more often than a pod would be: none of these deaths is the entry's fault.
+            .env("MAX_DELIVERIES", "50")
             .env("POD_NAME", name)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         Self(child)
+    }
+
+    /// SIGTERM, and its end, which must be a good one.
+    async fn end(&mut self) {
+        let process_id = self.0.id().to_string();
+        let signal = Command::new("kill").args(["-TERM", &process_id]).status().unwrap();
+        assert!(signal.success());
+        let status = eventually("its end", || std::future::ready(self.0.try_wait().unwrap())).await;
+        assert!(status.success());
     }
 
     fn kill(&mut self) {
@@ -74,6 +90,16 @@ async fn pending(shop: &Shop) -> u64 {
         sum += redis::from_redis_value_ref::<u64>(&parts[0]).unwrap();
     }
     sum
+}
+
+async fn jobs_of(shop: &Shop, consumer: &str) -> usize {
+    let held: Vec<redis::Value> = redis::cmd("XPENDING")
+        .arg(shop.keys.payments_jobs())
+        .arg(&[GROUP_PAYMENTS, "-", "+", "100", consumer])
+        .query_async(&mut shop.harness().await)
+        .await
+        .unwrap();
+    held.len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,16 +232,7 @@ async fn asked_to_end_it_finishes_what_is_in_hand() {
         (shop.book(id).await.1 > 0).then_some(())
     })
     .await;
-    let process_id = consumer.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &process_id])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let status = eventually("its end", || std::future::ready(consumer.0.try_wait().unwrap())).await;
-    assert!(status.success());
+    consumer.end().await;
     assert_eq!(
         order(&actor, id).await.state,
         State::Paid,
@@ -235,5 +252,49 @@ async fn asked_to_end_it_finishes_what_is_in_hand() {
         0,
         "and acknowledged"
     );
+    running.stop().await;
+}
+
+/// Five rolling updates while the provider hangs longer than any drain: every job is cut off each time, by no fault of its
+/// own. None is lost, none becomes a dead letter, and once the provider answers again each order is charged once.
+#[tokio::test(flavor = "multi_thread")]
+async fn five_restarts_while_the_provider_hangs_bury_nothing() {
+    const ORDERS: usize = 8;
+    let shop = Shop::start().await;
+    let actor = shop.actor(patient());
+    let inventory = Arc::new(Inventory::default());
+    let mut running = Running::new();
+    running.inventory(&shop, &inventory);
+    let mut ids = Vec::new();
+    for _ in 0..ORDERS {
+        ids.push(placed(&actor, 1).await.id);
+    }
+    // Fewer deliveries than restarts: a restart that used one up would show.
+    let hurried = [("DRAIN_SECONDS", "0"), ("MAX_DELIVERIES", "3")];
+    for update in 0..5 {
+        let name = format!("update-{update}");
+        let mut consumer = Consumer::start_with(&shop, &name, 3_600_000, &hurried);
+        eventually("every job in hand", || async {
+            (jobs_of(&shop, &name).await == ORDERS).then_some(())
+        })
+        .await;
+        consumer.end().await;
+    }
+    let _last = Consumer::start_with(&shop, "last", 0, &hurried);
+    for id in ids {
+        let ended = at_rest(&actor, id, State::Completed).await;
+        assert_eq!(
+            shop.book(id).await,
+            (Some("charged".into()), ended.captured.minor_units(), 0)
+        );
+    }
+    eventually("all acknowledged", || async {
+        (pending(&shop).await == 0).then_some(())
+    })
+    .await;
+    for stream in [shop.keys.inventory_events(), shop.keys.payments_jobs()] {
+        let dead = ShopKeys::dead_letters(&stream, GROUP_PAYMENTS);
+        assert!(shop.entries(&dead).await.is_empty(), "{dead}");
+    }
     running.stop().await;
 }

@@ -138,7 +138,7 @@ async fn an_order_from_post_to_completed() {
     // Counted after the order is stored, so not at once.
     for line in [
         r#"shopwright_orders_entered_state_total{state="completed"} 1"#,
-        "shopwright_consumer_jobs_done_total 1",
+        r#"shopwright_consumer_entries_total{stream="{demo-payments}:jobs",outcome="done"} 1"#,
         r#"shopwright_provider_calls_total{call="charge",answer="charged"} 1"#,
     ] {
         eventually(line, || async {

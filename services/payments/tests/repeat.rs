@@ -158,11 +158,36 @@ async fn check(world: &World, order: &Order, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_or_is_unknown_is_acknowledged() {
+async fn what_cannot_be_read_or_applied_is_a_dead_letter_with_its_reason() {
     let world = World::new(patient()).await;
     let stranger = OrderId::generate().to_string();
     let data = format!(r#"{{"order_id":"{stranger}"}}"#);
-    for stream in [world.shop.keys.inventory_events(), world.shop.keys.payments_jobs()] {
+    for (stream, reasons) in [
+        (
+            world.shop.keys.inventory_events(),
+            [
+                "unknown-type",
+                "malformed",
+                "unknown-type",
+                "malformed",
+                "no-such-document",
+                "unknown-type",
+                "unknown-type",
+            ],
+        ),
+        (
+            world.shop.keys.payments_jobs(),
+            [
+                "unknown-type",
+                "unknown-type",
+                "malformed",
+                "malformed",
+                "unknown-type",
+                "no-such-document",
+                "no-such-document",
+            ],
+        ),
+    ] {
         for fields in [
             vec![("type", "stock.admired"), ("id", "1"), ("data", "{}")],
             vec![("type", "stock.committed"), ("id", "1"), ("data", "{")],
@@ -189,8 +214,13 @@ async fn what_cannot_be_read_or_is_unknown_is_acknowledged() {
             }
             command.exec_async(&mut world.shop.harness().await).await.unwrap();
         }
-        for entry in world.shop.entries(&stream).await {
-            assert_eq!(world.deliver(&entry).await, Outcome::Done, "{:?}", entry.fields);
+        for (entry, reason) in world.shop.entries(&stream).await.iter().zip(reasons) {
+            assert_eq!(
+                world.deliver(entry).await,
+                Outcome::Reject(reason),
+                "{:?}",
+                entry.fields
+            );
         }
     }
     assert_eq!(world.shop.book(stranger.parse().unwrap()).await, (None, 0, 0));

@@ -29,20 +29,24 @@ impl fmt::Debug for Vet {
     }
 }
 
-pub(super) struct VettedResolver(pub(super) Option<Vet>);
+/// Resolves the endpoint's host, whatever name the library asks for: over TLS that is the name of the certificate.
+pub(super) struct VettedResolver {
+    pub(super) host: String,
+    pub(super) vet: Option<Vet>,
+}
 
 impl AsyncDNSResolver for VettedResolver {
     fn resolve<'a, 'b: 'a>(
         &'a self,
-        host: &'b str,
+        _: &'b str,
         port: u16,
     ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
         Box::pin(async move {
-            let resolved: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+            let resolved: Vec<SocketAddr> = tokio::net::lookup_host((self.host.as_str(), port)).await?.collect();
             let known = !resolved.is_empty();
             let allowed: Vec<SocketAddr> = resolved
                 .into_iter()
-                .filter(|address| self.0.as_ref().is_none_or(|vet| vet.allows(address.ip())))
+                .filter(|address| self.vet.as_ref().is_none_or(|vet| vet.allows(address.ip())))
                 .collect();
             if allowed.is_empty() && known {
                 return Err(forbidden());

@@ -1,6 +1,7 @@
 //! Where a Redis is and as whom to connect. Pure.
 
-use redis::{ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+use super::tls::Tls;
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 use std::fmt;
 
 /// A password. It never shows in logs: `Debug` prints a placeholder, and there is no `Display`.
@@ -38,6 +39,8 @@ pub struct Endpoint {
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+    /// How to speak TLS; none is plain TCP.
+    pub tls: Option<Tls>,
 }
 
 impl Endpoint {
@@ -49,6 +52,7 @@ impl Endpoint {
             database: 0,
             username: None,
             password: None,
+            tls: None,
         }
     }
 
@@ -68,6 +72,12 @@ impl Endpoint {
         Self { database, ..self }
     }
 
+    /// The same, over TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
     pub(super) fn connection_info(&self) -> RedisResult<ConnectionInfo> {
         // An ACL user of ours may not CLIENT SETINFO; asking anyway would fill the server's ACL log.
         let mut user = RedisConnectionInfo::default()
@@ -79,9 +89,18 @@ impl Endpoint {
         if let Some(password) = &self.password {
             user = user.set_password(password.expose());
         }
-        Ok((self.host.as_str(), self.port)
+        let info = (self.host.as_str(), self.port)
             .into_connection_info()?
-            .set_redis_settings(user))
+            .set_redis_settings(user);
+        let Some(tls) = &self.tls else { return Ok(info) };
+        // The library expects the certificate of the name it dials. The resolver dials the host all the same.
+        let address = ConnectionAddr::TcpTls {
+            host: tls.server_name().unwrap_or(&self.host).to_owned(),
+            port: self.port,
+            insecure: false,
+            tls_params: None,
+        };
+        Ok(info.set_addr(address))
     }
 }
 

@@ -2,13 +2,18 @@
 
 mod address;
 mod endpoint;
+mod mode;
 mod shared;
+mod tls;
 
 pub use address::Vet;
 pub use endpoint::{Endpoint, Secret};
+pub use mode::Mode;
 pub use shared::Shared;
+pub(crate) use tls::is_tls_failure;
+pub use tls::{InvalidTls, Tls};
 
-use crate::error::Error;
+use crate::error::{Error, TLS_FAILED};
 use address::VettedResolver;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
@@ -44,9 +49,32 @@ impl Client {
     }
 
     fn build(endpoint: Endpoint, vet: Option<Vet>) -> Self {
-        let dialer = Arc::new(Dialer { endpoint, vet });
+        Self::dialling(Dialer {
+            endpoint,
+            vet,
+            response_timeout: RESPONSE_TIMEOUT,
+        })
+    }
+
+    fn dialling(dialer: Dialer) -> Self {
+        let dialer = Arc::new(dialer);
         let shared = Shared::new(Arc::clone(&dialer));
         Self { dialer, shared }
+    }
+
+    /// A client of the same server that waits so long for a reply, instead of [`RESPONSE_TIMEOUT`], on connections of its
+    /// own. A server that stores every write before it answers may need it.
+    #[must_use]
+    pub fn with_response_timeout(self, response_timeout: Duration) -> Self {
+        Self::dialling(Dialer {
+            response_timeout,
+            ..(*self.dialer).clone()
+        })
+    }
+
+    /// How long it waits for a reply.
+    pub(crate) fn response_timeout(&self) -> Duration {
+        self.dialer.response_timeout
     }
 
     /// Where it connects to, and as whom.
@@ -62,7 +90,7 @@ impl Client {
     /// A new connection for blocking calls of at most `block`: a blocked reader would hold up everybody on a shared
     /// one. Dropping it closes it, which is the way to end a blocking call early.
     pub async fn private(&self, block: Duration) -> Result<MultiplexedConnection, Error> {
-        self.dialer.dial(block + RESPONSE_TIMEOUT).await.map_err(Error::from)
+        self.dialer.dial(block).await.map_err(Error::from)
     }
 
     /// An authenticated PING on the shared connection.
@@ -74,23 +102,54 @@ impl Client {
     }
 }
 
+/// Names a connection that was cut, rather than refused or never answered, a failure of TLS.
+fn cut_is_tls(error: redis::RedisError) -> redis::RedisError {
+    if error.is_connection_dropped() && !error.is_connection_refusal() {
+        return redis::make_extension_error(TLS_FAILED.to_owned(), None);
+    }
+    error
+}
+
 /// Opens connections.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Dialer {
     endpoint: Endpoint,
     vet: Option<Vet>,
+    response_timeout: Duration,
 }
 
 impl Dialer {
-    async fn dial(&self, response_timeout: Duration) -> redis::RedisResult<MultiplexedConnection> {
+    /// A connection on which calls may block for `block`.
+    async fn dial(&self, block: Duration) -> redis::RedisResult<MultiplexedConnection> {
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let client = redis::Client::open(self.endpoint.connection_info()?.set_tcp_settings(tcp))?;
+        let info = self.endpoint.connection_info()?.set_tcp_settings(tcp);
+        let client = match &self.endpoint.tls {
+            None => redis::Client::open(info)?,
+            Some(tls) => redis::Client::build_with_tls(info, tls.certificates())?,
+        };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(response_timeout))
+            .set_response_timeout(Some(block + self.response_timeout))
             .set_pipeline_buffer_size(PIPELINE_BUFFER)
-            .set_dns_resolver(VettedResolver(self.vet.clone()));
-        client.get_multiplexed_async_connection_with_config(&config).await
+            .set_dns_resolver(VettedResolver {
+                host: self.endpoint.host.clone(),
+                vet: self.vet.clone(),
+            });
+        let dialled = client.get_multiplexed_async_connection_with_config(&config).await;
+        if self.endpoint.tls.is_none() {
+            return dialled;
+        }
+        // In TLS 1.3 the server refuses our certificate only after the handshake, and the client library loses the alert:
+        // a session that is cut before its first answer is how that looks. The command needs no right.
+        let mut connection = dialled.map_err(cut_is_tls)?;
+        match redis::cmd("HELLO")
+            .exec_async(&mut connection)
+            .await
+            .map_err(cut_is_tls)
+        {
+            Err(error) if error.is_io_error() || is_tls_failure(&error) => Err(error),
+            _ => Ok(connection),
+        }
     }
 }

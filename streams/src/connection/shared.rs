@@ -1,11 +1,11 @@
 //! One connection that many callers share and that is replaced when it breaks.
 
-use super::{Dialer, RESPONSE_TIMEOUT};
+use super::Dialer;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, RedisResult, Value};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// A handle to the shared connection of a [`Client`](super::Client); use it as any connection of the `redis` crate.
@@ -16,6 +16,8 @@ use tokio::sync::Mutex;
 pub struct Shared {
     slot: Arc<Slot>,
     repeat: bool,
+    /// The dial whose connection answered this handle's last call.
+    answered_by: u64,
 }
 
 struct Slot {
@@ -57,6 +59,7 @@ impl Shared {
         Self {
             slot: Arc::new(slot),
             repeat: false,
+            answered_by: 0,
         }
     }
 
@@ -67,7 +70,19 @@ impl Shared {
         Self {
             slot: Arc::clone(&self.slot),
             repeat: true,
+            answered_by: self.answered_by,
         }
+    }
+
+    /// The same as [`repeating`](Self::repeating), for the owner of a handle.
+    pub(crate) fn into_repeating(self) -> Self {
+        Self { repeat: true, ..self }
+    }
+
+    /// Which dial made the connection that answered the last call of this very handle, 0 before any: a number that
+    /// changes when the connection was replaced, behind which the server may have restarted.
+    pub(crate) fn answered_by(&self) -> u64 {
+        self.answered_by
     }
 
     async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
@@ -81,7 +96,7 @@ impl Shared {
         {
             return Err(error.clone());
         }
-        let dialled = self.slot.dialer.dial(RESPONSE_TIMEOUT).await;
+        let dialled = self.slot.dialer.dial(Duration::ZERO).await;
         current.dials += 1;
         match dialled {
             Ok(connection) => {
@@ -103,11 +118,12 @@ impl Shared {
         }
     }
 
-    async fn call(&self, request: Request<'_>) -> RedisResult<Vec<Value>> {
+    async fn call(&mut self, request: Request<'_>) -> RedisResult<Vec<Value>> {
         let mut may_repeat = self.repeat;
         loop {
             let (dial, mut connection) = self.connection().await?;
             let result = request.send(&mut connection).await;
+            self.answered_by = dial;
             let Err(error) = &result else { return result };
             // A timeout counts as broken: behind it may be a peer that is gone, and a reply that comes late is of no use.
             if !(error.is_io_error() || error.is_unrecoverable_error()) {

@@ -8,39 +8,66 @@ use crate::error::Error;
 use redis::{FromRedisValue, RedisError, Value};
 use std::sync::Arc;
 
-/// One page of XAUTOCLAIM with each entry's delivery count, which no other reply tells. One script, so that a claim
-/// whose reply is lost is at least whole.
-/// KEYS: stream. ARGV: group, consumer, milliseconds of idle, cursor, count.
+/// Pending entries of a group up to which a look finds whatever is idle, wherever it is. Redis passes over what is not in
+/// 0.12 microseconds each (measured on 7.4.1; XAUTOCLAIM takes 6).
+const SMALL: usize = 16_384;
+/// Pending entries that one look at a larger group goes through, from a cursor on.
+const PAGE: usize = 2_048;
+
+/// Claims what has been idle, each with its delivery count, which the claim raises by one. One script, so that a claim
+/// whose reply is lost is at least whole, and nothing stops being idle between the two. XCLAIM lets go of what was deleted.
+/// KEYS: stream. ARGV: group, consumer, milliseconds of idle, id to go on from, count, the two limits, ids in hand.
 const CLAIM: &str = r"
-local page = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5])
-local entries = {}
-for i, entry in ipairs(page[2]) do
-  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], entry[1], entry[1], 1)
-  entries[i] = {entry[1], pending[1][4], entry[2]}
+local key, group, consumer, idle, count = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
+local in_hand = {}
+for i = 8, #ARGV do in_hand[ARGV[i]] = true end
+local small = redis.call('XPENDING', key, group)[1] <= tonumber(ARGV[6])
+local pending, next_id = nil, ''
+if small then
+  pending = redis.call('XPENDING', key, group, 'IDLE', ARGV[3], '-', '+', count + #ARGV - 7)
+else
+  pending = redis.call('XPENDING', key, group, '(' .. ARGV[4], '+', ARGV[7])
+  if #pending == tonumber(ARGV[7]) then next_id = pending[#pending][1] end
 end
-return {page[1], entries, #(page[3] or {})}
+local entries, deleted = {}, 0
+for _, item in ipairs(pending) do
+  local id = item[1]
+  if item[3] >= idle and not in_hand[id] then
+    local claimed = redis.call('XCLAIM', key, group, consumer, ARGV[3], id)
+    if claimed[1] then
+      entries[#entries + 1] = {id, item[4] + 1, claimed[1][2]}
+    else
+      deleted = deleted + 1
+    end
+    if #entries == count then
+      if not small then next_id = id end
+      break
+    end
+  end
+end
+return {next_id, entries, deleted}
 ";
 
-/// The consumer's own pending entries, left by an earlier process of the same name or by a reply that was lost, without
-/// those it has in hand. XCLAIM counts the delivery and lets go of what was deleted.
-/// KEYS: stream. ARGV: group, consumer, id to go on from, count, ids in hand.
-const RECOVER: &str = r"
-local in_hand = {}
-for i = 5, #ARGV do in_hand[ARGV[i]] = true end
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '(' .. ARGV[3], '+', ARGV[4], ARGV[2])
-local entries, deleted, last = {}, 0, ''
-for _, item in ipairs(pending) do
-  last = item[1]
-  if not in_hand[last] then
-    local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, last)
+/// Takes own pending entries in hand, each with the delivery count it is given; running it twice is as running it once.
+/// XCLAIM lets go of what was deleted.
+/// KEYS: stream. ARGV: group, consumer, then ids, each with its count.
+const TAKE_OWN: &str = r"
+local key, group, consumer = KEYS[1], ARGV[1], ARGV[2]
+local entries, deleted = {}, 0
+for i = 3, #ARGV, 2 do
+  local id = ARGV[i]
+  local item = redis.call('XPENDING', key, group, id, id, 1, consumer)[1]
+  if item then
+    local deliveries = math.max(item[4], tonumber(ARGV[i + 1]))
+    local claimed = redis.call('XCLAIM', key, group, consumer, 0, id, 'RETRYCOUNT', deliveries)
     if claimed[1] then
-      entries[#entries + 1] = {last, item[4] + 1, claimed[1][2]}
+      entries[#entries + 1] = {id, deliveries, claimed[1][2]}
     else
       deleted = deleted + 1
     end
   end
 end
-return {last, entries, deleted}
+return {'', entries, deleted}
 ";
 
 /// Entries that were taken over, and where to go on.
@@ -53,52 +80,68 @@ pub(super) struct Page {
     pub(super) deleted: usize,
 }
 
-/// Claims at most `count` entries that have been idle for `claim_min_idle`, from `cursor` on. Redis looks at ten times
-/// `count` pending entries for one page, so a page may be empty and not the last.
+/// Claims at most `count` entries that have been idle for `claim_min_idle`. Of a huge pending list one page is looked at,
+/// from `cursor` on; it may be empty and not the last.
 pub(super) async fn idle(
     shared: &Shared,
     settings: &Settings,
     stream: &Arc<str>,
     cursor: EntryId,
     count: usize,
-) -> Result<Page, Error> {
-    let reply: Value = redis::cmd("EVAL")
-        .arg(CLAIM)
-        .arg(1)
-        .arg(&settings.key)
-        .arg(&settings.group)
-        .arg(&settings.consumer)
-        .arg(u64::try_from(settings.claim_min_idle.as_millis()).unwrap_or(u64::MAX))
-        .arg(cursor.to_string())
-        .arg(count)
-        // Not repeated: a second run would find the entries no longer idle and lose sight of them until they are again.
-        .query_async(&mut shared.clone())
-        .await?;
-    page(reply, stream)
-}
-
-/// Takes at most `count` own pending entries behind `after` that are not `in_hand`.
-pub(super) async fn own(
-    shared: &Shared,
-    settings: &Settings,
-    stream: &Arc<str>,
-    after: EntryId,
-    count: usize,
     in_hand: &[EntryId],
 ) -> Result<Page, Error> {
-    let mut command = redis::cmd("EVAL");
-    command
-        .arg(RECOVER)
-        .arg(1)
-        .arg(&settings.key)
-        .arg(&settings.group)
-        .arg(&settings.consumer);
-    command.arg(after.to_string()).arg(count);
+    let mut command = script(CLAIM, settings);
+    command.arg(u64::try_from(settings.claim_min_idle.as_millis()).unwrap_or(u64::MAX));
+    command.arg(cursor.to_string()).arg(count).arg(SMALL).arg(PAGE);
     for id in in_hand {
         command.arg(id.to_string());
     }
-    let reply: Value = command.query_async(&mut shared.repeating()).await?;
-    page(reply, stream)
+    // Not repeated: a second run would find the entries no longer idle and lose sight of them until they are again.
+    page(command.query_async(&mut shared.clone()).await?, stream)
+}
+
+/// Every entry that is pending under this consumer's name, with its delivery count.
+pub(super) async fn list_own(shared: &Shared, settings: &Settings) -> Result<Vec<(EntryId, u64)>, Error> {
+    let mut own = Vec::new();
+    let mut after = EntryId::ZERO;
+    loop {
+        let mut command = redis::cmd("XPENDING");
+        command.arg(&settings.key).arg(&settings.group);
+        command
+            .arg(format!("({after}"))
+            .arg("+")
+            .arg(PAGE)
+            .arg(&settings.consumer);
+        let page: Vec<(String, Value, u64, u64)> = command.query_async(&mut shared.repeating()).await?;
+        for (id, _, _, deliveries) in &page {
+            after = id.parse().map_err(|_| Error::unexpected_reply())?;
+            own.push((after, *deliveries));
+        }
+        if page.len() < PAGE {
+            return Ok(own);
+        }
+    }
+}
+
+/// Takes own pending entries, each with its delivery count.
+pub(super) async fn take_own(
+    shared: &Shared,
+    settings: &Settings,
+    stream: &Arc<str>,
+    batch: &[(EntryId, u64)],
+) -> Result<Page, Error> {
+    let mut command = script(TAKE_OWN, settings);
+    for (id, deliveries) in batch {
+        command.arg(id.to_string()).arg(deliveries);
+    }
+    page(command.query_async(&mut shared.repeating()).await?, stream)
+}
+
+fn script(script: &str, settings: &Settings) -> redis::Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(script).arg(1).arg(&settings.key);
+    command.arg(&settings.group).arg(&settings.consumer);
+    command
 }
 
 fn page(reply: Value, stream: &Arc<str>) -> Result<Page, Error> {
@@ -113,7 +156,7 @@ fn page(reply: Value, stream: &Arc<str>) -> Result<Page, Error> {
             fields: pairs(fields),
         });
     }
-    let next = next.parse().ok().filter(|next| *next != EntryId::ZERO);
+    let next = next.parse().ok();
     Ok(Page { next, entries, deleted })
 }
 

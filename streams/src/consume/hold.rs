@@ -1,21 +1,26 @@
-//! The entries in hand: which they are, and the renewal that keeps peers from claiming them.
+//! The entries that this process knows of: those in hand, and those it has left pending for a while. Pure but for the
+//! lock.
 
-use super::{Counters, Settings};
-use crate::connection::Shared;
+use super::Counters;
 use crate::entry_id::EntryId;
-use crate::error::Error;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Ids renewed with one command, so that no call is slow.
-const RENEWAL_BATCH: usize = 256;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The entries in hand, shared by the loop, the handlers and the renewal.
 #[derive(Clone, Debug)]
 pub(super) struct Holding {
-    ids: Arc<Mutex<BTreeSet<EntryId>>>,
+    entries: Arc<Mutex<Entries>>,
     counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    in_hand: BTreeSet<EntryId>,
+    /// Left pending by their handlers, and when.
+    left: BTreeMap<EntryId, Instant>,
 }
 
 /// Keeps an entry in hand until dropped, however its handler ends.
@@ -23,76 +28,77 @@ pub(super) struct Holding {
 pub(super) struct Held {
     holding: Holding,
     id: EntryId,
+    left: bool,
 }
 
 impl Holding {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
         Self {
-            ids: Arc::default(),
+            entries: Arc::default(),
             counters,
         }
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes an entry in hand; none when it is there already, which a claim after a long stall can bring about.
     pub(super) fn take(&self, id: EntryId) -> Option<Held> {
-        let taken = self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        let mut entries = self.lock();
+        let taken = entries.in_hand.insert(id);
+        entries.left.remove(&id);
         taken.then(|| {
             self.counters.in_hand.fetch_add(1, Ordering::Relaxed);
             Held {
                 holding: self.clone(),
                 id,
+                left: false,
             }
         })
     }
 
     /// What is in hand now.
-    pub(super) fn ids(&self) -> Vec<EntryId> {
-        self.ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .copied()
-            .collect()
+    pub(super) fn in_hand(&self) -> Vec<EntryId> {
+        self.lock().in_hand.iter().copied().collect()
     }
 
-    /// Renews what is in hand each third of `claim_min_idle`, until dropped. A failed renewal is tried at the next turn:
-    /// two may fail before a peer takes the entry.
-    pub(super) async fn renew(self, shared: Shared, settings: Arc<Settings>) {
-        loop {
-            tokio::time::sleep(settings.claim_min_idle / 3).await;
-            for ids in self.ids().chunks(RENEWAL_BATCH) {
-                if let Err(error) = renew(&shared, &settings, ids).await {
-                    self.counters.failures.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(stream = settings.key, %error, "entries in hand were not renewed");
-                }
-            }
-        }
+    /// What handlers tried and left pending, and nobody took in hand here since.
+    pub(super) fn left(&self) -> Vec<EntryId> {
+        self.lock().left.keys().copied().collect()
+    }
+
+    /// What is in hand or was left.
+    pub(super) fn known(&self) -> BTreeSet<EntryId> {
+        let entries = self.lock();
+        entries.in_hand.iter().chain(entries.left.keys()).copied().collect()
+    }
+
+    /// Forgets what was left longer ago than this: by then it may be claimed by anybody.
+    pub(super) fn forget_left(&self, longer_ago_than: Duration) {
+        self.lock().left.retain(|_, left| left.elapsed() < longer_ago_than);
     }
 }
 
-/// XCLAIM by the owner itself resets the idle time; JUSTID leaves the delivery count alone. An entry acknowledged
-/// meanwhile is not pending and stays away.
-async fn renew(shared: &Shared, settings: &Settings, ids: &[EntryId]) -> Result<(), Error> {
-    let mut command = redis::cmd("XCLAIM");
-    command
-        .arg(&settings.key)
-        .arg(&settings.group)
-        .arg(&settings.consumer)
-        .arg(0);
-    for id in ids {
-        command.arg(id.to_string());
+impl Held {
+    /// The entry stays pending after a failed attempt, which counts. Anything else that drops a held entry either ends it
+    /// or interrupts an attempt.
+    pub(super) fn leave(mut self) {
+        self.left = true;
     }
-    command.arg("JUSTID").exec_async(&mut shared.repeating()).await?;
-    Ok(())
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.holding
-            .ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.id);
+        let mut entries = self.holding.lock();
+        entries.in_hand.remove(&self.id);
+        if self.left || std::thread::panicking() {
+            entries.left.insert(self.id, Instant::now());
+        }
         self.holding.counters.in_hand.fetch_sub(1, Ordering::Relaxed);
     }
 }

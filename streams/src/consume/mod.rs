@@ -3,11 +3,18 @@
 //! An entry is acknowledged after its effect is stored. Killed at any point, it comes again: to this consumer when it
 //! starts under its old name, else to a peer that claims what has been idle for too long. So handlers must accept an
 //! entry twice, and entries in any order.
+//!
+//! Every delivery is counted by Redis before the handler sees the entry, so that one that kills its process is caught
+//! too: delivered too often, it goes to the dead letters unhandled. A consumer that ends hands over what it still has,
+//! which a peer then takes at its next look, with the count it had.
 
 mod claim;
+mod drain;
 mod entry;
 mod hold;
 mod read;
+mod recover;
+mod renew;
 mod work;
 
 pub use entry::{Entry, Fields};
@@ -40,14 +47,23 @@ pub struct Settings {
     pub claim_interval: Duration,
     /// How long a read blocks, at most 2 s. No longer than `claim_interval` is used.
     pub block: Duration,
-    /// How long entries in hand may take to finish after shutdown was asked for.
+    /// How long entries in hand may take to finish after shutdown was asked for. To hand over the rest may then take the
+    /// client's response timeout and 5 s more.
     pub drain: Duration,
     /// Create the group when it is missing. None waits for someone else to do so.
     pub ensure: Option<StartFrom>,
+    /// How often an entry may be delivered; found to have been delivered more often, it is poison and not handled.
+    /// 0 permits any number.
+    pub max_deliveries: u32,
+    /// Move poison and rejected entries to the dead letters. Otherwise they are left pending, for somebody else to move.
+    pub dead_letters: bool,
+    /// Delete the consumer from the group at the end, when nothing is pending under its name.
+    pub leave: bool,
 }
 
 impl Settings {
-    /// The defaults: claim after 60 s, look each second, block 2 s, drain 30 s, wait for the group.
+    /// The defaults: claim after 60 s, look each second, block 2 s, drain 30 s, wait for the group, 5 deliveries,
+    /// then the dead letters, leave at the end.
     pub fn new(key: impl Into<String>, group: impl Into<String>, consumer: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -59,6 +75,9 @@ impl Settings {
             block: Duration::from_secs(2),
             drain: Duration::from_secs(30),
             ensure: None,
+            max_deliveries: 5,
+            dead_letters: true,
+            leave: true,
         }
     }
 }
@@ -68,11 +87,14 @@ impl Settings {
 pub enum Outcome {
     /// Its effect is stored, or it needs none: acknowledge it.
     Done,
-    /// Leave it pending. It is delivered again, to any consumer, once it has been idle for `claim_min_idle`.
+    /// Leave it pending. It is delivered again, to any consumer, once it has been idle for `claim_min_idle`, or when this
+    /// consumer ends.
     Retry,
     /// Keep it in hand and in its slot, and handle it again after this time. Counts as no delivery: for a dependency
-    /// that is away for a moment. Shutdown ends the wait and leaves the entry pending.
+    /// that is away for a moment. Shutdown ends the wait and hands the entry over.
     RetryAfter(Duration),
+    /// It can never be handled: move it to the dead letters at once, with this reason, a fixed word such as `malformed`.
+    Reject(&'static str),
 }
 
 /// Handles entries. A handler that panics leaves its entry pending.
@@ -92,6 +114,10 @@ pub struct Counters {
     pub done: AtomicU64,
     /// Entries left pending by their handler.
     pub retried: AtomicU64,
+    /// Entries moved to the dead letters.
+    pub buried: AtomicU64,
+    /// Entries marked for peers to take at once.
+    pub handed_over: AtomicU64,
     /// Entries that had been deleted from the stream while pending, and were let go.
     pub deleted: AtomicU64,
     /// Failed Redis calls.
@@ -109,12 +135,16 @@ impl Counters {
 /// How a loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
-    /// Entries that did not finish within the drain time. They stay pending and are claimed by others.
+    /// Entries that did not finish within the drain time. They were handed over.
     pub unfinished: usize,
 }
 
-/// Consumes until `shutdown`, then finishes what is in hand and returns. Never ends for an error: whatever Redis does,
-/// it is tried again, with back-off. Aborting the task drops what is in hand, as a kill would.
+/// Consumes until `shutdown`, then finishes what is in hand, hands over the rest and returns. Never ends for an error:
+/// whatever Redis does, it is tried again, with back-off. Aborting the task drops what is in hand, as a kill would.
+///
+/// Commands used on the stream: XREADGROUP, XACK, XCLAIM, XPENDING, EVAL; XADD on the dead letters, and
+/// XGROUP DELCONSUMER to leave. Without the last two the loop works on: poison stays pending, the consumer's name stays.
+/// With `ensure` also what [`group::ensure`](crate::group::ensure) uses.
 pub async fn run<H: Handler>(
     client: Client,
     settings: Settings,

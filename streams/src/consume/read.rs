@@ -1,4 +1,4 @@
-//! The loop itself: recover, claim, read, hand out, drain. Owns the private connection.
+//! The loop itself: recover, claim, read, hand out. Owns the private connection.
 //!
 //! One task claims and reads in turn, so that both see the same number of free slots and nothing is taken that cannot
 //! be handled at once.
@@ -6,6 +6,7 @@
 use super::claim::{self, convert, pairs};
 use super::entry::Entry;
 use super::hold::Holding;
+use super::recover::Recovery;
 use super::work::Bench;
 use super::{Counters, Drained, Handler, LARGEST_BATCH, Settings};
 use crate::back_off::BackOff;
@@ -25,19 +26,16 @@ use tokio_util::sync::CancellationToken;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// Claim pages looked at in one turn, so that a long pending list does not keep new entries waiting.
-const CLAIM_PAGES: usize = 8;
 
 pub(super) struct Reader<H> {
-    client: Client,
+    pub(super) client: Client,
     stream: Arc<str>,
-    bench: Arc<Bench<H>>,
-    holding: Holding,
+    pub(super) bench: Arc<Bench<H>>,
+    pub(super) holding: Holding,
     slots: Arc<Semaphore>,
-    tasks: JoinSet<()>,
+    pub(super) tasks: JoinSet<()>,
     connection: Option<MultiplexedConnection>,
-    /// Where to look on among the own entries of an earlier process; none when all were found.
-    recover_after: Option<EntryId>,
+    pub(super) recovery: Recovery,
     claim_cursor: EntryId,
     next_claim: Instant,
     back_off: BackOff,
@@ -70,7 +68,7 @@ impl<H: Handler> Reader<H> {
             slots,
             tasks: JoinSet::new(),
             connection: None,
-            recover_after: Some(EntryId::ZERO),
+            recovery: Recovery::new(),
             claim_cursor: EntryId::ZERO,
             next_claim: Instant::now(),
             back_off: BackOff::new(FIRST_WAIT, LONGEST_WAIT),
@@ -99,15 +97,15 @@ impl<H: Handler> Reader<H> {
                 self.failed(error).await;
             }
         }
-        let drained = self.drain().await;
-        drop(renewal);
-        drained
+        // Nothing is read any more.
+        self.connection = None;
+        self.drain(renewal).await
     }
 
     /// Takes as many entries as there are free slots, from the first source that has some.
     async fn turn(&mut self) -> Result<(), Error> {
-        if let Some(after) = self.recover_after {
-            return self.recover(after).await;
+        if !self.recovery.is_over() {
+            return self.recover().await;
         }
         if Instant::now() >= self.next_claim {
             self.claim().await?;
@@ -123,40 +121,42 @@ impl<H: Handler> Reader<H> {
         self.slots.available_permits().min(LARGEST_BATCH)
     }
 
-    async fn recover(&mut self, after: EntryId) -> Result<(), Error> {
+    async fn recover(&mut self) -> Result<(), Error> {
         let shared = self.client.shared();
-        let page = claim::own(
-            &shared,
-            &self.bench.settings,
-            &self.stream,
-            after,
-            self.free(),
-            &self.holding.ids(),
-        )
-        .await?;
+        let settings = Arc::clone(&self.bench.settings);
+        if self.recovery.is_incomplete() {
+            let pending = claim::list_own(&shared, &settings).await?;
+            // What was left so long ago may have been claimed since, with a reply that was lost.
+            self.holding.forget_left(settings.claim_min_idle);
+            self.recovery.listed(pending, &self.holding.known());
+        }
+        let batch = self.recovery.next(self.free());
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let page = claim::take_own(&shared, &settings, &self.stream, &batch).await?;
+        self.recovery.taken(&batch);
         Counters::add(&self.bench.counters.claimed, page.entries.len());
         Counters::add(&self.bench.counters.deleted, page.deleted);
-        self.recover_after = page.next;
         self.hand_out(page.entries);
         Ok(())
     }
 
     async fn claim(&mut self) -> Result<(), Error> {
         let shared = self.client.shared();
-        for _ in 0..CLAIM_PAGES {
-            let free = self.free();
-            if free == 0 {
-                break;
-            }
-            let page = claim::idle(&shared, &self.bench.settings, &self.stream, self.claim_cursor, free).await?;
-            Counters::add(&self.bench.counters.claimed, page.entries.len());
-            Counters::add(&self.bench.counters.deleted, page.deleted);
-            self.claim_cursor = page.next.unwrap_or(EntryId::ZERO);
-            self.hand_out(page.entries);
-            if page.next.is_none() {
-                break;
-            }
-        }
+        let page = claim::idle(
+            &shared,
+            &self.bench.settings,
+            &self.stream,
+            self.claim_cursor,
+            self.free(),
+            &self.holding.in_hand(),
+        )
+        .await?;
+        Counters::add(&self.bench.counters.claimed, page.entries.len());
+        Counters::add(&self.bench.counters.deleted, page.deleted);
+        self.claim_cursor = page.next.unwrap_or(EntryId::ZERO);
+        self.hand_out(page.entries);
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl<H: Handler> Reader<H> {
         tracing::warn!(stream = settings.key, group = settings.group, %error, "reading failed; trying again");
         self.connection = None;
         // What was handed out with a lost reply is pending under this consumer's name: found by looking once more.
-        self.recover_after = Some(EntryId::ZERO);
+        self.recovery.call_failed();
         if error.class() == Class::NoGroup
             && let Some(start) = settings.ensure
             && group::ensure(&self.client.shared(), &settings.key, &settings.group, start)
@@ -226,19 +226,9 @@ impl<H: Handler> Reader<H> {
             log_panic(&self.bench.settings, finished);
         }
     }
-
-    async fn drain(mut self) -> Drained {
-        let deadline = Instant::now() + self.bench.settings.drain;
-        while let Ok(Some(finished)) = tokio::time::timeout_at(deadline, self.tasks.join_next()).await {
-            log_panic(&self.bench.settings, finished);
-        }
-        let unfinished = self.tasks.len();
-        self.tasks.shutdown().await;
-        Drained { unfinished }
-    }
 }
 
-fn log_panic(settings: &Settings, finished: Result<(), tokio::task::JoinError>) {
+pub(super) fn log_panic(settings: &Settings, finished: Result<(), tokio::task::JoinError>) {
     if finished.is_err_and(|error| error.is_panic()) {
         tracing::error!(
             stream = settings.key,

@@ -56,7 +56,7 @@ pub struct Watcher<Token> {
 
 #[derive(Debug)]
 enum Change<Token> {
-    Add(Token, Watch),
+    Add(Vec<(Token, Watch)>),
     Remove(Token),
 }
 
@@ -71,8 +71,13 @@ impl<Token: Clone + Eq + Hash + Send + Sync + 'static> Watcher<Token> {
 
     /// Puts a watch into the set, or back into it, or moves it. Takes effect at once.
     pub fn watch(&self, token: Token, watch: Watch) {
+        self.watch_all(vec![(token, watch)]);
+    }
+
+    /// The same for many at once, which costs one new call instead of one each.
+    pub fn watch_all(&self, watches: Vec<(Token, Watch)>) {
         // The task ends only when this handle is dropped.
-        let _ = self.changes.send(Change::Add(token, watch));
+        let _ = self.changes.send(Change::Add(watches));
     }
 
     /// Takes a watch out of the set. A wake that was already seen may still arrive.

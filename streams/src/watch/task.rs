@@ -17,6 +17,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// Changes that come this close together are one. What arrives meanwhile wakes that much later.
+const TOGETHER: Duration = Duration::from_millis(2);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run<Token: Clone + Eq + Hash + Send + Sync + 'static>(
@@ -79,6 +81,10 @@ async fn until_outdated<Token: Clone + Eq + Hash>(
             biased;
             change = changes.recv() => {
                 let mut outdated = apply(set, change?);
+                if outdated {
+                    // A new call costs a new connection: groups that come to rest together share it.
+                    tokio::time::sleep(TOGETHER).await;
+                }
                 // One new call for all that has changed by now.
                 while let Ok(change) = changes.try_recv() {
                     outdated |= apply(set, change);
@@ -95,7 +101,12 @@ async fn until_outdated<Token: Clone + Eq + Hash>(
 /// Returns whether the call under way is out of date. A removal leaves it be: a wake for nobody is not sent on.
 fn apply<Token: Clone + Eq + Hash>(set: &mut WatchedSet<Token>, change: Change<Token>) -> bool {
     match change {
-        Change::Add(token, watch) => set.add(token, watch),
+        Change::Add(watches) => {
+            // Each of them, also after the first that matters.
+            watches
+                .into_iter()
+                .fold(false, |outdated, (token, watch)| set.add(token, watch) || outdated)
+        }
         Change::Remove(token) => {
             set.remove(&token);
             false

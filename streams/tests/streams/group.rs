@@ -6,17 +6,7 @@ use shopwright_streams::group::{Ensured, StartFrom, ensure};
 use shopwright_streams::sample::{Sample, Target, sample};
 
 async fn undelivered(shared: &shopwright_streams::Shared) -> (u64, Option<u64>) {
-    match sample(
-        shared,
-        Target {
-            key: "s",
-            group: "g",
-            cap: 100,
-        },
-    )
-    .await
-    .unwrap()
-    {
+    match sample(shared, Target::new("s", "g")).await.unwrap() {
         Sample::Known(known) => (known.undelivered.count, known.reported_lag),
         other => panic!("{other:?}"),
     }
@@ -111,7 +101,7 @@ async fn another_type_is_said_and_left_alone() {
 }
 
 /// The rights that ensure, sample and watch need, and no more.
-pub(crate) const OPERATOR: &str = "~s* resetchannels +ping +eval +eval_ro +xgroup|create +xinfo|stream +xinfo|groups \
+pub(crate) const OPERATOR: &str = "~s* resetchannels +ping +eval +eval_ro +evalsha_ro +xgroup|create +xinfo|stream +xinfo|groups \
     +xrange +xrevrange +xpending +xread";
 
 #[tokio::test]

@@ -3,9 +3,21 @@
 
 mod connection;
 mod consume;
+mod consume_claim;
+mod consume_end;
 mod consume_faults;
+mod consume_lost;
+mod consumer;
+mod dead_letter;
 mod group;
+mod group_repair;
+mod guide;
+mod hand_over;
+mod poison;
+mod running;
 mod sample;
-mod sample_fuzz;
+mod sample_cost;
 mod support;
+mod tls;
+mod trim;
 mod watch;

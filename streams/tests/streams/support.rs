@@ -5,7 +5,9 @@ use shopwright_streams::{Client, Endpoint, EntryId, Secret, Shared};
 use std::time::{Duration, Instant};
 
 /// Far longer than anything here takes on a busy machine, so that only a real failure reaches it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+/// So that a busy machine makes no failures that a test did not ask for.
+pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn redis() -> (RedisStack, Client) {
     with_options(Options::plain()).await
@@ -31,14 +33,18 @@ pub(crate) async fn redis_with_users(rules: &[(&str, &str)]) -> (RedisStack, Cli
     })
     .await;
     let (user, password) = stack.harness().unwrap();
-    let client = Client::new(endpoint(&stack).with_user(user, Secret::new(password)));
+    let client = client(endpoint(&stack).with_user(user, Secret::new(password)));
     (stack, client)
 }
 
 async fn with_options(options: Options) -> (RedisStack, Client) {
     let stack = RedisStack::start_async(options).await.unwrap();
-    let client = Client::new(endpoint(&stack));
+    let client = client(endpoint(&stack));
     (stack, client)
+}
+
+fn client(endpoint: Endpoint) -> Client {
+    Client::new(endpoint).with_response_timeout(RESPONSE_TIMEOUT)
 }
 
 pub(crate) fn endpoint(stack: &RedisStack) -> Endpoint {
@@ -46,7 +52,7 @@ pub(crate) fn endpoint(stack: &RedisStack) -> Endpoint {
 }
 
 pub(crate) fn as_user(stack: &RedisStack, name: &str) -> Client {
-    Client::new(endpoint(stack).with_user(name, Secret::new(name)))
+    client(endpoint(stack).with_user(name, Secret::new(name)))
 }
 
 /// Runs a command given as words.
@@ -63,6 +69,20 @@ pub(crate) async fn execute(shared: &Shared, words: &str) {
     command::<redis::Value>(shared, words)
         .await
         .unwrap_or_else(|error| panic!("{words}: {error}"));
+}
+
+/// Runs a script on the stream `s`.
+pub(crate) async fn evaluate(shared: &Shared, script: &str) {
+    let mut command = redis::cmd("EVAL");
+    command.arg(script).arg(1).arg("s");
+    command.exec_async(&mut shared.clone()).await.unwrap();
+}
+
+/// Calls of EVAL since the server started.
+pub(crate) async fn evaluations(shared: &Shared) -> u64 {
+    let text: String = command(shared, "INFO commandstats").await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("cmdstat_eval:calls="));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
 pub(crate) async fn add(shared: &Shared, key: &str, number: usize) -> EntryId {

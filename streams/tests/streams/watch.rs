@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Whatever waits for the end of a block fails by the deadline.
 const NEVER: Settings = Settings {
-    block: Duration::from_secs(120),
+    block: Duration::from_secs(3600),
     probe: Duration::from_millis(50),
 };
 

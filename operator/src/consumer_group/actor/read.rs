@@ -1,108 +1,82 @@
-//! What an actor asks of its Redis: connect, make missing groups, sample. Writes nothing but those groups.
+//! What an actor asks of its Redis: make missing groups, sample, repair counters. Writes nothing but those.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rand::RngExt as _;
 use shopwright_streams::{
-    Class, Client, Endpoint, Error, group,
+    Class, Client, Error, group,
     sample::{self, Target},
-    watch::{self, Watcher},
 };
 
 use super::{
     super::{
-        cluster::{Cluster, Credentials},
+        cluster::Cluster,
         identity::ObjectKey,
         status::Unknown,
-        tracked::Tracked,
+        tracked::{Now, Tracked},
     },
-    Actor, Connection, tell,
+    Actor, tell,
 };
-use crate::scaling;
+use crate::{lease::WriteToken, scaling};
 
 /// What is known of each group's work.
 type Known = Vec<(ObjectKey, scaling::Sample)>;
 
+/// Between two tries to repair the counters of one stream.
+const REPAIR: Duration = Duration::from_mins(1);
+
+/// Most repairs of one pass: they are for others' eyes, and no decision waits for them long.
+const REPAIRS: usize = 4;
+
 impl<C: Cluster> Actor<C> {
     /// Everything that is asked of Redis.
-    pub(super) async fn read(&mut self, due: &[ObjectKey]) -> Known {
+    pub(super) async fn read(&mut self, token: &WriteToken, due: &[ObjectKey]) -> Known {
+        if let Some((reason, _)) = self.outage.lasting(Instant::now()) {
+            return self.missed(due, reason);
+        }
         let client = match self.connect().await {
             Ok(client) => client,
-            Err(reason) => return self.missed(due, reason),
+            Err(reason) => return self.failed(due, reason),
         };
         let mut whole = Vec::new();
         let mut known = Vec::new();
         for key in due {
-            match self.make_missing(&client, key).await {
+            if token.check().is_err() {
+                // Another leads, and makes what is missing.
+                return Known::new();
+            }
+            match self.make_missing(&client, key).await.map_err(Unknown::Redis) {
                 Ok(()) => whole.push(key.clone()),
-                Err(error) if concerns_all(error) => return self.failed(due, error),
-                Err(error) => known.extend(self.failed(std::slice::from_ref(key), error)),
+                Err(reason) if reason.concerns_all() => return self.failed(due, reason),
+                Err(reason) => known.extend(self.failed(std::slice::from_ref(key), reason)),
             }
         }
         let asked = Instant::now();
-        let targets: Vec<Target<'_>> = whole
-            .iter()
-            .filter_map(|key| self.groups.get(key))
-            .flat_map(targets)
-            .collect();
-        let answers = sample::sample_all(&client.shared(), &targets).await;
+        let answers = self.sample(&whole, asked).await;
         self.with.metrics.sampled(asked.elapsed());
-        known.extend(match answers {
-            Ok(answers) => self.learn(&whole, answers),
-            Err(error) => self.failed(&whole, error),
-        });
+        match answers {
+            Ok(answers) => known.extend(self.learn(&whole, answers)),
+            Err(error) => known.extend(self.failed(&whole, Unknown::Redis(error))),
+        }
         known
     }
 
-    async fn connect(&mut self) -> Result<Client, Unknown> {
-        let now = Instant::now();
-        if let Some(connection) = &self.connection
-            && now < connection.resync
-        {
-            return Ok(connection.client.clone());
+    async fn sample(&mut self, due: &[ObjectKey], now: Instant) -> Result<Vec<Result<sample::Sample, Error>>, Error> {
+        let cadence = self.with.settings.cadence;
+        let mut details = Vec::new();
+        for key in due {
+            if let Some(group) = self.groups.get_mut(key) {
+                details.push((key, group.wants_detail(&cadence, now)));
+            }
         }
-        let credentials = match &self.key.secret {
-            None => None,
-            Some(name) => match self
-                .with
-                .cluster
-                .credentials(&ObjectKey::new(&self.key.namespace, name))
-                .await
-            {
-                Ok(credentials) => Some(credentials),
-                // What worked so far is kept as long as Redis takes it.
-                Err(reason) => match &mut self.connection {
-                    None => return Err(reason),
-                    Some(connection) => {
-                        connection.resync = now + self.with.settings.resync;
-                        return Ok(connection.client.clone());
-                    }
-                },
-            },
-        };
-        let resync = now + self.with.settings.resync.mul_f64(rand::rng().random_range(0.9..1.1));
-        if let Some(connection) = &mut self.connection
-            && connection.credentials == credentials
-        {
-            connection.resync = resync;
-            return Ok(connection.client.clone());
+        let targets: Vec<Target<'_>> = details
+            .iter()
+            .filter_map(|(key, detail)| Some((self.groups.get(*key)?, *detail)))
+            .flat_map(|(group, detail)| targets(group, detail))
+            .collect();
+        match &mut self.connection {
+            Some(connection) => connection.sampler.sample_all(&targets).await,
+            None => Ok(Vec::new()),
         }
-        self.disconnect();
-        let mut endpoint = Endpoint::new(self.key.host.clone(), self.key.port).with_database(self.key.database);
-        if let Some(Credentials { username, password }) = credentials.clone() {
-            endpoint.username = username;
-            endpoint.password = Some(password);
-        }
-        let client = Client::vetted(endpoint, self.with.vet.clone());
-        let (watcher, events) = Watcher::start(client.clone(), watch::Settings::default());
-        self.connection = Some(Connection {
-            client: client.clone(),
-            watcher,
-            events,
-            credentials,
-            resync,
-        });
-        Ok(client)
     }
 
     /// Makes the group on each stream on which it is not known to be.
@@ -122,19 +96,20 @@ impl<C: Cluster> Actor<C> {
                 plan.start
             };
             let ensured = group::ensure(&client.shared(), &stream.key, &plan.group, start).await?;
-            if let Some(notice) = group.ensured(index, ensured.created) {
+            if let Some(notice) = group.ensured(index, ensured.created, Now::read()) {
                 tell(&self.with, &group.assignment.subject, notice);
             }
         }
         Ok(())
     }
 
-    /// A Redis call failed for these groups.
-    fn failed(&mut self, keys: &[ObjectKey], error: Error) -> Known {
-        self.with.metrics.redis_error(error.word());
-        let reason = Unknown::Redis(error);
-        if reason.is_about_credentials() {
-            self.disconnect();
+    /// Something failed for these groups.
+    fn failed(&mut self, keys: &[ObjectKey], reason: Unknown) -> Known {
+        if let Unknown::Redis(error) = reason {
+            self.with.metrics.redis_error(error.word());
+        }
+        if reason.concerns_all() {
+            self.struck(reason);
         }
         self.missed(keys, reason)
     }
@@ -152,9 +127,11 @@ impl<C: Cluster> Actor<C> {
     }
 
     fn learn(&mut self, due: &[ObjectKey], answers: Vec<Result<sample::Sample, Error>>) -> Known {
+        let now = Now::read();
         let mut answers = answers.into_iter();
         let mut known = Vec::new();
-        let mut credentials_refused = false;
+        let mut concerns_all = None;
+        let mut is_lost = false;
         for key in due {
             let Some(group) = self.groups.get_mut(key) else {
                 continue;
@@ -163,27 +140,66 @@ impl<C: Cluster> Actor<C> {
             for error in own.iter().filter_map(|answer| answer.as_ref().err()) {
                 self.with.metrics.redis_error(error.word());
             }
-            let (sample, learned) = group.learn(own);
+            let (sample, learned) = group.learn(own, now);
             for notice in learned.notices {
                 tell(&self.with, &group.assignment.subject, notice);
             }
-            credentials_refused |= learned.credentials_refused;
+            concerns_all = concerns_all.or(learned.concerns_all);
+            is_lost |= learned.is_lost;
             known.push((key.clone(), sample));
         }
-        if credentials_refused {
-            self.disconnect();
+        if is_lost {
+            self.alarm(now.instant);
+        }
+        match concerns_all {
+            Some(reason) => self.struck(reason),
+            None => self.outage.over(),
         }
         known
     }
+
+    /// Has Redis mend a lag that it does not know, for whoever else looks at it. Failing changes nothing. Comes last in a
+    /// pass, because no decision needs it.
+    pub(super) async fn repair(&mut self, token: &WriteToken, due: &[ObjectKey]) {
+        let Some(connection) = self.connection.as_mut().filter(|connection| connection.may_repair) else {
+            return;
+        };
+        let now = Instant::now();
+        let mut wanted = Vec::new();
+        for key in due {
+            let Some(tracked) = self.groups.get_mut(key).filter(|group| may_be_repaired(group)) else {
+                continue;
+            };
+            for stream in &mut tracked.streams {
+                let is_nil = stream.known.as_ref().is_some_and(|known| known.reported_lag.is_none());
+                let is_time = stream.repaired.is_none_or(|tried| now.duration_since(tried) >= REPAIR);
+                if is_nil && is_time && wanted.len() < REPAIRS {
+                    stream.repaired = Some(now);
+                    wanted.push((stream.key.clone(), tracked.assignment.plan.group.clone()));
+                }
+            }
+        }
+        let client = connection.client.clone();
+        for (key, group) in wanted {
+            if token.check().is_err() {
+                return;
+            }
+            match group::repair(&client.shared(), &key, &group).await {
+                Ok(_) => {}
+                Err(error) if error.class() == Class::Denied => connection.may_repair = false,
+                // The next sample finds out what is wrong.
+                Err(_) => return,
+            }
+        }
+    }
 }
 
-/// Whether no other group of this Redis will fare better.
-fn concerns_all(error: Error) -> bool {
-    matches!(error.class(), Class::Unreachable | Class::ForbiddenAddress)
-        || Unknown::Redis(error).is_about_credentials()
+/// Only what was sampled just now: of the others nobody knows whether Redis answers.
+fn may_be_repaired(group: &Tracked) -> bool {
+    group.misses() == 0 && !group.assignment.plan.paused
 }
 
-fn targets(group: &Tracked) -> impl Iterator<Item = Target<'_>> {
+fn targets(group: &Tracked, detail: bool) -> impl Iterator<Item = Target<'_>> {
     let plan = &group.assignment.plan;
     let worth = plan
         .policy
@@ -191,8 +207,10 @@ fn targets(group: &Tracked) -> impl Iterator<Item = Target<'_>> {
         .saturating_mul(u64::from(plan.policy.max_replicas()));
     let cap = u32::try_from(worth).unwrap_or(u32::MAX).min(sample::COUNT_LIMIT);
     group.streams.iter().map(move |stream| Target {
-        key: &stream.key,
-        group: &plan.group,
         cap,
+        claim_min_idle: plan.pending.claim_min_idle,
+        max_deliveries: plan.pending.max_deliveries,
+        detail,
+        ..Target::new(&stream.key, &plan.group)
     })
 }

@@ -32,10 +32,40 @@ fn everything() -> Value {
         "inventory": {"replicas": 2, "env": [{"name": "LOG", "value": "debug"}]},
         "payments": {"replicas": 3, "provider": {"simulated": {"declineAboveMinor": 100_000}}},
         "storefront": {"replicas": 2},
+        "consumers": {"payments": {"paused": true, "fallback": {"replicas": 2}, "behavior": {"scaleUp": {"maxStep": 4}}}},
         "redis": {"managed": {"durability": "EverySecond", "storage": {"size": "2Gi", "storageClassName": "fast"}}},
         "deletionPolicy": "Delete",
         "imagePullSecrets": [{"name": "registry"}]
     })
+}
+
+/// What a consumer does with pending messages can be changed by its environment; whoever counts them has to know.
+#[test]
+fn a_group_counts_pending_messages_as_its_consumers_do() {
+    let pending = |environment: &[(&str, &str)]| {
+        let variables: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        let children = built(json!({"inventory": {"env": variables}}));
+        let spec = |name| find(&children, Kind::ConsumerGroup, name).object["spec"].clone();
+        assert_eq!(
+            spec("demo-payments-consumer")["pending"],
+            json!({"claimMinIdleSeconds": 60, "maxDeliveries": 5, "deleteConsumersAfterSeconds": 3600})
+        );
+        let inventory = spec("demo-inventory-consumer");
+        let number = |field: &str| inventory["pending"][field].as_i64().unwrap();
+        (number("claimMinIdleSeconds"), number("maxDeliveries"))
+    };
+    assert_eq!(pending(&[]), (60, 5));
+    let quick = [("CLAIM_MIN_IDLE_MILLISECONDS", "1500"), ("MAX_DELIVERIES", "3")];
+    assert_eq!(pending(&quick), (2, 3));
+    assert_eq!(pending(&[("MAX_DELIVERIES", "0")]), (60, 10_000), "0 is for ever");
+    assert_eq!(
+        pending(&[("MAX_DELIVERIES", "many")]),
+        (60, 5),
+        "that process does not start"
+    );
 }
 
 fn find(children: &[Child], kind: Kind, name: &str) -> Child {

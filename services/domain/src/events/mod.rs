@@ -49,7 +49,7 @@ pub struct Meta {
 pub struct Received<E> {
     /// Id, time, trace.
     pub meta: Meta,
-    /// Its content; `None` when the type is unknown here, which is to be acknowledged and counted.
+    /// Its content; `None` when the type is unknown here, which is a dead letter.
     pub content: Option<E>,
     /// The type as written.
     pub kind: String,

@@ -12,8 +12,8 @@ redis.call('HINCRBY', KEYS[2], 'on_hand', ARGV[6])
 if (on_hand > reserved) ~= (after > reserved) then
   redis.call('JSON.MERGE', KEYS[1], '$', '{"in_stock":' .. tostring(after > reserved) .. '}')
 end
-redis.call('XADD', KEYS[3], '*', 'id', ARGV[2], 'type', 'stock.adjusted', 'subject', ARGV[1], 'time', ARGV[3],
-  'traceparent', ARGV[4], 'request_id', ARGV[5], 'data',
+redis.call('XADD', KEYS[3], 'MINID', '~', kept_from(), '*', 'id', ARGV[2], 'type', 'stock.adjusted',
+  'subject', ARGV[1], 'time', ARGV[3], 'traceparent', ARGV[4], 'request_id', ARGV[5], 'data',
   string.format('{"product_id":"%s","delta":%s,"reason":%s,"on_hand":%.0f,"reserved":%.0f}',
     ARGV[1], ARGV[6], ARGV[7], after, reserved))
 return {'adjusted', after, reserved}

@@ -4,6 +4,6 @@
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('JSON.SET', KEYS[1], '$', ARGV[6])
 redis.call('HSET', KEYS[2], 'on_hand', ARGV[7], 'reserved', '0')
-redis.call('XADD', KEYS[3], '*', 'id', ARGV[2], 'type', 'product.created', 'subject', ARGV[1], 'time', ARGV[3],
-  'traceparent', ARGV[4], 'request_id', ARGV[5], 'data', ARGV[6])
+redis.call('XADD', KEYS[3], 'MINID', '~', kept_from(), '*', 'id', ARGV[2], 'type', 'product.created',
+  'subject', ARGV[1], 'time', ARGV[3], 'traceparent', ARGV[4], 'request_id', ARGV[5], 'data', ARGV[6])
 return 1

@@ -81,6 +81,7 @@ impl Shop {
         let timeouts = Timeouts {
             connect: PATIENCE,
             response: PATIENCE,
+            ping: PATIENCE,
         };
         Redis::with_timeouts(&self.settings(User::Inventory), timeouts).unwrap()
     }

@@ -24,38 +24,41 @@ fn read<E: Content>(entry: &Entry, metrics: &Metrics) -> Result<Received<E>, Out
         Ok(received) => Ok(received),
         Err(error) => {
             report_broken(entry, &error, metrics);
-            // No delivery will make it readable, and pending it would hold a replica for ever.
-            Err(Outcome::Done)
+            // No delivery will make it readable.
+            Err(Outcome::Reject("malformed"))
         }
     }
 }
 
 fn report_broken(entry: &Entry, error: &EventError, metrics: &Metrics) {
     metrics.broken.inc();
-    tracing::error!(stream = %entry.stream, id = %entry.id, %error, "entry cannot be read; it is acknowledged");
+    tracing::error!(stream = %entry.stream, id = %entry.id, %error, "entry cannot be read; it goes to the dead letters");
 }
 
 fn report_unknown(entry: &Entry, kind: &str, metrics: &Metrics) -> Outcome {
     metrics.unknown.inc();
-    tracing::debug!(stream = %entry.stream, id = %entry.id, kind, "entry of an unknown type");
-    Outcome::Done
+    tracing::warn!(stream = %entry.stream, id = %entry.id, kind, "entry of an unknown type; it goes to the dead letters");
+    Outcome::Reject("unknown-type")
 }
 
-/// What becomes of an entry whose order could not be changed.
+/// What becomes of an entry whose order could not be changed. Whatever passes by itself is waited for and uses up no
+/// delivery, so that an outage makes no dead letters; what only a repair can help is left to the deliveries that it has.
 fn after(error: &ActError) -> Outcome {
     match error {
         ActError::Store(store) if !store.is_passing() => {
             tracing::error!(%error, "the entry is left pending");
             Outcome::Retry
         }
-        // Kept in hand: a Redis that is away for a moment must not use up deliveries.
         ActError::Store(_) | ActError::Contended => {
             tracing::warn!(%error, "the entry is tried again");
             Outcome::RetryAfter(PAUSE)
         }
-        ActError::Missing | ActError::Refused(_) => {
-            tracing::error!(%error, "the entry cannot be applied; it is acknowledged");
-            Outcome::Done
-        }
+        ActError::Missing => reject(error, "no-such-document"),
+        ActError::Refused(_) => reject(error, "refused"),
     }
+}
+
+fn reject(error: &ActError, reason: &'static str) -> Outcome {
+    tracing::error!(%error, reason, "the entry cannot be applied; it goes to the dead letters");
+    Outcome::Reject(reason)
 }
