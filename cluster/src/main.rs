@@ -3,7 +3,7 @@
 use shopwright_cluster::{Cluster, Kubernetes, Options, StateDir, down, preflight, residue};
 use std::{env, path::PathBuf, process::ExitCode};
 
-const USAGE: &str = "shopwright-cluster preflight | build | up [DIR] | images DIR | redis-image INSTALLATION DIR | import DIR ARCHIVE... | forward DIR TARGET | down [DIR]";
+const USAGE: &str = "shopwright-cluster preflight | build | up [DIR] | images DIR | redis-image INSTALLATION DIR | example-worker-image DIR | import DIR ARCHIVE... | forward DIR TARGET | down [DIR]";
 
 fn main() -> ExitCode {
     if let Some(code) = shopwright_cluster::run_if_asked() {
@@ -48,6 +48,9 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             "{:#?}",
             shopwright_cluster::images::build(&shopwright_cluster::images::Program::ALL, folder.as_ref())?
         ),
+        ["example-worker-image", folder] => {
+            println!("{:?}", shopwright_cluster::images::example_worker(folder.as_ref())?);
+        }
         ["forward", folder, target] => println!("{}", Cluster::open(folder.as_ref())?.forward(target)?),
         ["down", folder @ ..] if folder.len() < 2 => {
             let folder = folder

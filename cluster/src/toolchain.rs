@@ -128,7 +128,8 @@ fn build(module: &Path, recipe: &Recipe, bin: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_go(module: &Path, linker_flags: &str, output: &Path, packages: &[&str]) -> anyhow::Result<()> {
+/// Builds `packages` of the Go module in the folder `module` as static binaries to `output`.
+pub(crate) fn run_go(module: &Path, linker_flags: &str, output: &Path, packages: &[&str]) -> anyhow::Result<()> {
     let result = Command::new("go")
         .current_dir(module)
         // A workspace file above the folder, or flags of the environment, must not change what is pinned here.
@@ -154,8 +155,26 @@ fn run_go(module: &Path, linker_flags: &str, output: &Path, packages: &[&str]) -
 
 /// Sixteen digits that change with any file below `modules` and with the recipes.
 fn key(modules: &Path) -> anyhow::Result<String> {
+    let mut hash = digest_of(modules)?;
+    for recipe in &RECIPES {
+        hash.update(format!(
+            "{}\0{}\0{}\0",
+            recipe.module,
+            recipe.linker_flags,
+            recipe.packages.join(" ")
+        ));
+    }
+    Ok(short(hash))
+}
+
+/// Sixteen digits that change with any file below `folder`.
+pub(crate) fn key_of(folder: &Path) -> anyhow::Result<String> {
+    digest_of(folder).map(short)
+}
+
+fn digest_of(folder: &Path) -> anyhow::Result<Sha256> {
     let mut files = Vec::new();
-    let mut folders = vec![modules.to_owned()];
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
@@ -169,22 +188,18 @@ fn key(modules: &Path) -> anyhow::Result<String> {
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
-        let name = file.strip_prefix(modules)?.display().to_string();
+        let name = file.strip_prefix(folder)?.display().to_string();
         let content = fs::read(&file).with_context(|| file.display().to_string())?;
         hash.update(format!("{name}\0{}\0", content.len()));
         hash.update(content);
     }
-    for recipe in &RECIPES {
-        hash.update(format!(
-            "{}\0{}\0{}\0",
-            recipe.module,
-            recipe.linker_flags,
-            recipe.packages.join(" ")
-        ));
-    }
+    Ok(hash)
+}
+
+fn short(hash: Sha256) -> String {
     let mut key = hex(&hash.finalize());
     key.truncate(16);
-    Ok(key)
+    key
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Container images without a container engine: static binaries in reproducible OCI archives. Same input, same digest.
 
 mod binaries;
+mod example_worker;
 mod oci;
 mod pause;
 mod redis;
 mod single;
 
 pub use binaries::build;
+pub use example_worker::{example_worker, example_worker_binary};
 pub use oci::{Built, reference_of};
 pub use pause::pause;
 pub use redis::redis;
