@@ -46,6 +46,47 @@ pub fn refused(log: &Path, namespace: &str, since: Timestamp) -> Result<BTreeMap
     Ok(refused)
 }
 
+/// When the status of each ConsumerGroup of a namespace was written, in order, since `since`.
+pub fn status_writes(log: &Path, namespace: &str, since: Timestamp) -> Result<BTreeMap<String, Vec<Timestamp>>> {
+    let file = File::open(log).with_context(|| format!("open {}", log.display()))?;
+    let mut writes: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+    for line in BufReader::new(file).lines() {
+        let line = line?;
+        if !line.contains("consumergroups") || !line.contains(namespace) {
+            continue;
+        }
+        // The last line may be half written.
+        let Ok(event) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        let is = |pointer: &str, wanted: &str| event.pointer(pointer).and_then(Value::as_str) == Some(wanted);
+        let written = ["patch", "update"].iter().any(|verb| is("/verb", verb));
+        if !(written && is("/objectRef/namespace", namespace) && is("/objectRef/subresource", "status")) {
+            continue;
+        }
+        let received: Timestamp = object::text(&event, "/requestReceivedTimestamp")?.parse()?;
+        if received >= since {
+            let group = object::text(&event, "/objectRef/name")?;
+            writes.entry(group).or_default().push(received);
+        }
+    }
+    for times in writes.values_mut() {
+        times.sort();
+    }
+    Ok(writes)
+}
+
+/// The most of these times that lie in any one minute.
+pub fn busiest_minute(times: &[Timestamp]) -> usize {
+    let within = |from: usize| {
+        let later = times.iter().skip(from);
+        later
+            .take_while(|time| time.duration_since(times[from]).as_secs() < 60)
+            .count()
+    };
+    (0..times.len()).map(within).max().unwrap_or_default()
+}
+
 fn refusal(event: &Value) -> Option<String> {
     if event.pointer("/responseStatus/code").and_then(Value::as_i64) != Some(403) {
         return None;
@@ -66,7 +107,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{refusal, refused};
+    use super::{busiest_minute, refusal, refused, status_writes};
 
     #[test]
     fn the_log_is_read_from_a_time_on_and_for_one_namespace() {
@@ -95,6 +136,34 @@ mod tests {
             refused(log.path(), "nobody", since).is_err(),
             "a log without any request proves nothing"
         );
+    }
+
+    #[test]
+    fn writes_of_a_status_are_counted_by_the_minute() {
+        let line = |verb: &str, name: &str, subresource: &str, time: &str| {
+            json!({"verb": verb, "requestReceivedTimestamp": time,
+                "objectRef": {"resource": "consumergroups", "namespace": "ours", "name": name, "subresource": subresource}})
+            .to_string()
+        };
+        let mut log = tempfile::NamedTempFile::new().unwrap();
+        for line in [
+            line("patch", "jobs", "status", "2026-01-01T00:00:00.000000Z"),
+            line("patch", "jobs", "status", "2026-01-01T00:00:50.000000Z"),
+            line("patch", "jobs", "status", "2026-01-01T00:01:05.000000Z"),
+            line("patch", "jobs", "status", "2026-01-01T00:01:49.900000Z"),
+            line("get", "jobs", "status", "2026-01-01T00:01:00.000000Z"),
+            line("patch", "jobs", "", "2026-01-01T00:01:00.000000Z"),
+            line("patch", "others", "status", "2026-01-01T00:01:00.000000Z"),
+        ] {
+            writeln!(log, "{line}").unwrap();
+        }
+        let counted = |since: &str| {
+            let writes = status_writes(log.path(), "ours", since.parse().unwrap()).unwrap();
+            (writes["jobs"].len(), busiest_minute(&writes["jobs"]))
+        };
+        assert_eq!(counted("2026-01-01T00:00:00Z"), (4, 3));
+        assert_eq!(counted("2026-01-01T00:01:00Z"), (2, 2));
+        assert_eq!(busiest_minute(&[]), 0);
     }
 
     #[test]

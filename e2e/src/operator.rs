@@ -15,7 +15,7 @@ use crate::process::{self, Deed};
 use crate::{wait, workload};
 
 /// The operator's process as the kernel names it: the first 15 letters.
-const PROCESS: &str = "shopwright-oper";
+pub const PROCESS: &str = "shopwright-oper";
 
 /// The installed operator.
 pub struct Operator<'a> {

@@ -61,6 +61,11 @@ impl Recorder {
         locked(&self.seen).iter().map(|(_, replicas)| *replicas).collect()
     }
 
+    /// All numbers so far with the time at which each was first seen.
+    pub fn history(&self) -> Vec<Seen> {
+        locked(&self.seen).clone()
+    }
+
     /// The present number.
     pub fn last(&self) -> i32 {
         self.seen().last().copied().unwrap_or_default()
@@ -79,6 +84,36 @@ impl Recorder {
     }
 }
 
+/// Replicas times seconds from `since` to `until`: what was asked for, and so what was paid for.
+pub fn replica_seconds(history: &[Seen], since: Instant, until: Instant) -> f64 {
+    let ends = history.iter().skip(1).map(|(at, _)| *at).chain([until]);
+    history
+        .iter()
+        .zip(ends)
+        .map(|((from, replicas), to)| {
+            let within = to.min(until).saturating_duration_since((*from).max(since));
+            f64::from(*replicas) * within.as_secs_f64()
+        })
+        .sum()
+}
+
+/// How often the replicas went up after they had gone down.
+pub fn flaps(history: &[i32]) -> usize {
+    let mut went_down = false;
+    let mut flaps = 0;
+    for step in history.windows(2) {
+        match step {
+            [before, after] if after < before => went_down = true,
+            [before, after] if after > before && went_down => {
+                flaps += 1;
+                went_down = false;
+            }
+            _ => {}
+        }
+    }
+    flaps
+}
+
 impl Drop for Recorder {
     fn drop(&mut self) {
         self.watching.abort();
@@ -87,4 +122,29 @@ impl Drop for Recorder {
 
 fn locked(seen: &Mutex<Vec<Seen>>) -> std::sync::MutexGuard<'_, Vec<Seen>> {
     seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{flaps, replica_seconds};
+
+    #[test]
+    fn replica_seconds_count_only_the_span_asked_for() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let history = [(at(0), 0), (at(10), 20), (at(20), 1), (at(30), 0)];
+        let sum = |since, until| replica_seconds(&history, at(since), at(until));
+        assert!((sum(0, 40) - 210.0).abs() < 1e-9);
+        assert!((sum(15, 25) - 105.0).abs() < 1e-9);
+        assert!((sum(35, 40)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_up_after_down_is_a_flap() {
+        assert_eq!(flaps(&[0, 4, 20, 12, 1, 0]), 0);
+        assert_eq!(flaps(&[0, 20, 1, 3, 5, 0, 1]), 2);
+        assert_eq!(flaps(&[]), 0);
+    }
 }

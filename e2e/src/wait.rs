@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use tokio::time::{sleep, timeout};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// One probe that hangs (a connection to a paused server) must not eat the whole deadline.
-const PROBE_LIMIT: Duration = Duration::from_secs(15);
+const PROBE_LIMIT: Duration = Duration::from_secs(25);
 
 /// For everything that the cluster does by itself: pods that start, objects that go.
 pub const LONG: Duration = Duration::from_mins(3);
@@ -38,18 +38,31 @@ where
     }
 }
 
-/// Asks `probe` again and again for `window`; the first error is the failure.
+/// Asks `probe` again and again for `window`; the first error is the failure. A question that the API server did not answer
+/// is none: it is asked again, and the last one must have been answered.
 pub async fn holds<F, P>(what: &str, window: Duration, mut probe: F) -> Result<()>
 where
     F: FnMut() -> P,
     P: Future<Output = Result<()>>,
 {
     let started = Instant::now();
-    while started.elapsed() < window {
-        probe()
-            .await
-            .with_context(|| format!("{what} did not hold for {} s", window.as_secs()))?;
+    let mut unanswered = false;
+    while started.elapsed() < window || (unanswered && started.elapsed() < window + SHORT) {
+        let outcome = probe().await;
+        unanswered = outcome.as_ref().is_err_and(is_unanswered);
+        if !unanswered {
+            outcome.with_context(|| format!("{what} did not hold for {} s", window.as_secs()))?;
+        }
         sleep(INTERVAL).await;
     }
+    ensure!(!unanswered, "{what}: the API server gave no answer any more");
     Ok(())
+}
+
+fn is_unanswered(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::HyperError(_) | kube::Error::Service(_)) => true,
+        Some(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+        _ => false,
+    }
 }

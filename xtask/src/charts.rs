@@ -41,7 +41,7 @@ pub(crate) fn dry_run(cluster: &Cluster) -> Result<()> {
     }
     let mut examples = dry_apply(cluster);
     examples
-        .args(["--namespace", "dry-run", "--filename"])
+        .args(["--namespace", "dry-run", "--recursive", "--filename"])
         .arg(workspace::root()?.join("examples"));
     workspace::capture(&mut examples).context("dry run of the examples")?;
     Ok(())

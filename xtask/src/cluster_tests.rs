@@ -16,7 +16,7 @@ pub(crate) const STEPS: usize = 7;
 
 /// Runs all of it in a state folder of its own.
 pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
-    let images = steps.run("build the images", Images::build)?;
+    let (images, worker) = steps.run("build the images", || Ok((Images::build()?, install::build_worker()?)))?;
     let state = OwnCluster(workspace::test_state()?);
     let pairs = workspace::test_folder()?;
     let (folder, interrupted_pairs) = (state.0.clone(), pairs.clone());
@@ -27,7 +27,7 @@ pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     let cluster = steps.run("boot a cluster", || {
         let options = Options {
             state_dir: Some(state.0.clone()),
-            images: images.archives(),
+            images: [images.archives(), vec![worker.archive.clone()]].concat(),
             helper: None,
         };
         Cluster::up(&options, &mut steps::detail)
@@ -37,7 +37,7 @@ pub(crate) fn run(steps: &mut Steps, tally: &mut Tally) -> Result<()> {
     steps.run("charts and examples on the API server", || charts::dry_run(&cluster))?;
     // Of the whole workspace, here and below: asked for one package, cargo chooses features anew and compiles again.
     steps.run("scenarios", || {
-        let environment = scenario_environment(&cluster)?;
+        let environment = install::environment(&cluster, &worker)?;
         test::cargo_test(
             tally,
             &["--workspace", "--test", "scenarios", "--", "--test-threads=3"],
@@ -70,17 +70,6 @@ fn down_below(folder: &Path) {
     }
     // It is there only when such a test ran.
     let _ = std::fs::remove_dir_all(folder);
-}
-
-fn scenario_environment(cluster: &Cluster) -> Result<Vec<(&'static str, String)>> {
-    let path = |path: PathBuf| path.display().to_string();
-    Ok(vec![
-        ("SHOPWRIGHT_KUBECONFIG", path(cluster.kubeconfig())),
-        ("SHOPWRIGHT_KUBECTL", path(cluster.kubernetes().program("kubectl"))),
-        ("SHOPWRIGHT_HELM", path(cluster.kubernetes().program("helm"))),
-        ("SHOPWRIGHT_CHARTS", path(workspace::root()?.join("charts"))),
-        ("SHOPWRIGHT_AUDIT_LOG", path(cluster.audit_log())),
-    ])
 }
 
 /// Takes the cluster down when it goes out of scope, so that a failed scenario leaves nothing behind either.

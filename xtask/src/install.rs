@@ -67,6 +67,24 @@ impl Images {
     }
 }
 
+/// Builds the example's worker, a consumer of known service time for scenarios and measurements.
+pub(crate) fn build_worker() -> Result<Built> {
+    images::example_worker(&workspace::target()?.join("images"))
+}
+
+/// What scenarios and measurements read of their environment.
+pub(crate) fn environment(cluster: &Cluster, worker: &Built) -> Result<Vec<(&'static str, String)>> {
+    let path = |path: PathBuf| path.display().to_string();
+    Ok(vec![
+        ("SHOPWRIGHT_KUBECONFIG", path(cluster.kubeconfig())),
+        ("SHOPWRIGHT_KUBECTL", path(cluster.kubernetes().program("kubectl"))),
+        ("SHOPWRIGHT_HELM", path(cluster.kubernetes().program("helm"))),
+        ("SHOPWRIGHT_CHARTS", path(workspace::root()?.join("charts"))),
+        ("SHOPWRIGHT_AUDIT_LOG", path(cluster.audit_log())),
+        ("SHOPWRIGHT_WORKER_IMAGE", worker.reference.clone()),
+    ])
+}
+
 /// Installs or upgrades the operator and waits until it is available.
 pub(crate) fn install_operator(cluster: &Cluster, values: &Path) -> Result<()> {
     let chart = workspace::root()?.join("charts/shop-operator");

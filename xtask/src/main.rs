@@ -1,10 +1,13 @@
 //! The developer's and CI's one entry: `cargo xtask --help`.
 
+mod bench;
 mod chart_schema;
 mod charts;
 mod cluster_tests;
 mod dev;
 mod down;
+mod example;
+mod fuzz;
 mod generate;
 mod image;
 mod install;
@@ -16,7 +19,6 @@ mod steps;
 mod storefront;
 mod test;
 mod up;
-mod wake;
 mod workspace;
 
 use std::path::PathBuf;
@@ -49,6 +51,12 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Run `examples/consumer-group` on the cluster that `up` runs.
+    Example {
+        /// The namespace; it must exist.
+        #[arg(long, default_value = "default")]
+        namespace: String,
+    },
     /// End what `up` started and remove every trace of it.
     Down,
     /// Prove everything: formatting, lints, unit tests, real Redis, real Kubernetes.
@@ -72,6 +80,11 @@ enum Command {
         #[arg(long, default_value = "target/images")]
         output: PathBuf,
     },
+    /// Try a part on random hostile histories for as long as you like; `test` does so for a few seconds.
+    Fuzz {
+        #[command(subcommand)]
+        what: Fuzz,
+    },
     /// Measure on the cluster that `up` runs.
     Bench {
         #[command(subcommand)]
@@ -80,13 +93,22 @@ enum Command {
 }
 
 #[derive(Subcommand)]
-enum Bench {
-    /// One message to a consumer at zero: time to the scale write and to the ack.
-    Wake {
-        /// How many messages, one after another.
-        #[arg(long, default_value_t = 20)]
-        trials: u32,
+enum Fuzz {
+    /// The exact backlog, against full listings of a real Redis Stack; ends at the first wrong sample with its history.
+    Backlog {
+        /// How many samples.
+        #[arg(long, default_value_t = 1_000_000)]
+        samples: u64,
+        /// The seed of the first history. The same seed makes the same histories.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// How consumers follow their backlog: one message from zero, a dump, outages, scaling in under load, many groups.
+    Scaling(bench::Scaling),
 }
 
 fn main() -> ExitCode {
@@ -110,13 +132,17 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Dev { once } => workspace::block_on(dev::run(once))?,
         Command::Up { file, yes } => up::run(&file, yes),
+        Command::Example { namespace } => example::run(&namespace),
         Command::Down => down::run(),
         Command::Test { quick, yes } => test::run(quick, yes),
         Command::Gen { check: true } => generate::check(),
         Command::Gen { check: false } => generate::write(),
         Command::Image { output } => image::run(&output),
+        Command::Fuzz {
+            what: Fuzz::Backlog { samples, seed },
+        } => fuzz::backlog(samples, seed),
         Command::Bench {
-            what: Bench::Wake { trials },
-        } => wake::run(trials),
+            what: Bench::Scaling(what),
+        } => bench::scaling(&what),
     }
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a process may finish its work after SIGTERM.
-const GRACE: Duration = Duration::from_secs(35);
+/// How long a process may finish its work after SIGTERM: as long as its pod would have.
+const GRACE: Duration = Duration::from_mins(1);
 
 /// Named child processes; ends them last started first, by SIGTERM, then by SIGKILL.
 pub(crate) struct Processes {

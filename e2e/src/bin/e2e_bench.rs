@@ -1,13 +1,13 @@
-//! Measures on a running cluster: `e2e-bench wake [--trials N]`. `cargo xtask bench wake` runs it with the right environment.
+//! Measures on a running cluster. `cargo xtask bench scaling --cluster` runs it with the right environment.
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use shopwright_e2e::bench;
+use shopwright_e2e::bench::{self, Plan};
 use shopwright_e2e::cluster::Cluster;
 use shopwright_e2e::environment::Environment;
 
-const TRIALS: usize = 20;
+const USAGE: &str = "usage: e2e-bench scaling [--only ITEM,...] [--trials N] [--groups N] [--rounds N]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -21,14 +21,33 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let trials = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["wake"] => TRIALS,
-        ["wake", "--trials", count] => count.parse().context("--trials takes a number")?,
-        _ => bail!("usage: e2e-bench wake [--trials N]"),
-    };
+    let plan = plan(std::env::args().skip(1))?;
     let environment = Environment::read()?.context("SHOPWRIGHT_KUBECONFIG names no cluster")?;
     let cluster = Cluster::open(environment).await?;
-    println!("{}", bench::wake(&cluster, trials).await?);
+    println!("\n{}", bench::scaling(&cluster, &plan).await?);
     Ok(())
+}
+
+fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
+    if arguments.next().as_deref() != Some("scaling") {
+        bail!(USAGE);
+    }
+    let mut plan = Plan {
+        only: Vec::new(),
+        trials: 20,
+        groups: 500,
+        rounds: 10,
+    };
+    while let Some(flag) = arguments.next() {
+        let value = arguments.next().context(USAGE)?;
+        let number = || value.parse::<usize>().with_context(|| format!("{flag} takes a number"));
+        match flag.as_str() {
+            "--only" => plan.only = value.split(',').map(str::to_owned).collect(),
+            "--trials" => plan.trials = number()?,
+            "--groups" => plan.groups = number()?,
+            "--rounds" => plan.rounds = number()?,
+            _ => bail!(USAGE),
+        }
+    }
+    Ok(plan)
 }

@@ -33,7 +33,7 @@ pub(crate) async fn redis_killed(scenario: Scenario) -> Result<()> {
     // Some are refused while it is down: only what was answered 202 counts.
     let mut refused: i64 = 0;
     for _ in 0..20 {
-        match api.place(&[(&product, 1)]).await {
+        match api.place_once(&[(&product, 1)]).await {
             Ok(id) => accepted.push(id),
             Err(_) => refused += 1,
         }

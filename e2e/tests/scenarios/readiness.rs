@@ -22,7 +22,7 @@ pub(crate) async fn empty_spec(scenario: Scenario) -> Result<()> {
     ));
 
     // What kubectl's own wait believes is what users script against.
-    let condition = ["--for=condition=Ready", "--timeout=10s", "-n", &scenario.namespace];
+    let condition = ["--for=condition=Ready", "--timeout=60s", "-n", &scenario.namespace];
     scenario
         .cluster
         .kubectl(&[&["wait", "shop/demo"], &condition[..]].concat())

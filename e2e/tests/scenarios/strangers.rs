@@ -2,21 +2,23 @@
 
 use std::time::{Duration, Instant};
 
+use crate::reached;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, DeleteParams};
 use redis::AsyncCommands as _;
 use redis::streams::{StreamReadOptions, StreamReadReply};
+use shopwright_e2e::own_redis::OwnRedis;
 use shopwright_e2e::redis::RedisLink;
 use shopwright_e2e::replicas::Recorder;
 use shopwright_e2e::runner::Scenario;
 use shopwright_e2e::shop::{Shop, quick};
-use shopwright_e2e::{consumer_group, object, wait, workload};
+use shopwright_e2e::{consumer_group, idle, object, wait, workload};
 
 /// A name that a stranger's Deployment has is left alone, and the Shop says so; once it is free, the Shop goes on.
 pub(crate) async fn name_taken(scenario: Scenario) -> Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(scenario.cluster.client.clone(), &scenario.namespace);
-    let before = consumer_group::run_worker(&scenario.cluster, &scenario.namespace, "demo-inventory", 1).await?;
+    let before = idle::deploy(&scenario.cluster, &scenario.namespace, "demo-inventory", 1).await?;
     let shop = Shop::apply(&scenario.cluster, &scenario.namespace, "demo", quick()).await?;
     let shop_seen = &shop;
     let said = wait::until("the Shop to say NameConflict", wait::SHORT, || async move {
@@ -62,9 +64,10 @@ pub(crate) async fn name_taken(scenario: Scenario) -> Result<()> {
 /// number is known: 0 -> 1 on one message, the maximum on 25 and more, held while work is in hand, 0 after the last ack.
 pub(crate) async fn own_workload(scenario: Scenario) -> Result<()> {
     let (cluster, namespace) = (&scenario.cluster, &scenario.namespace);
-    let redis = consumer_group::run_redis(cluster, namespace).await?;
-    consumer_group::run_worker(cluster, namespace, "worker", 0).await?;
-    let spec = consumer_group::spec(namespace, "worker");
+    let own_redis = OwnRedis::start(cluster, namespace, "own-redis").await?;
+    let redis = own_redis.link().await?;
+    idle::deploy(cluster, namespace, "worker", 0).await?;
+    let spec = consumer_group::spec(&own_redis.host(), "worker");
     consumer_group::apply(cluster, namespace, "workers", &spec, false)
         .await
         .context("apply the ConsumerGroup")?;
@@ -157,12 +160,6 @@ async fn held_until_acknowledged(scenario: &Scenario, redis: &RedisLink, replica
         "zero before the cool-down was over"
     );
     Ok(())
-}
-
-async fn reached(replicas: &Recorder, since: Instant, wanted: i32) -> Result<Instant> {
-    tokio::time::timeout(wait::SHORT, replicas.first_since(since, |now| now == wanted))
-        .await
-        .with_context(|| format!("{wanted} replicas were not reached: {:?}", replicas.seen()))
 }
 
 async fn take(redis: &RedisLink, count: usize) -> Result<Vec<String>> {

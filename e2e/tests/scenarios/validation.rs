@@ -115,7 +115,7 @@ pub(crate) async fn refused(scenario: Scenario) -> Result<()> {
         names_field(answer, field).with_context(|| format!("change a Shop by {change}"))?;
     }
 
-    let good = consumer_group::spec(&scenario.namespace, "worker");
+    let good = consumer_group::spec("own-redis.somewhere.svc", "worker");
     for (change, field) in INVALID_GROUPS {
         let answer = apply_group(&scenario, &changed(&good, change)?, true).await;
         names_field(answer, field).with_context(|| format!("a ConsumerGroup with {change}"))?;
