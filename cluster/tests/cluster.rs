@@ -106,7 +106,7 @@ fn apply(cluster: &Cluster, manifest: &str) {
 }
 
 fn eventually(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_mins(5);
     while !done() {
         assert!(Instant::now() < deadline, "waited too long: {what}");
         thread::sleep(Duration::from_millis(200));

@@ -18,7 +18,7 @@ use std::{
 const STREAM: &str = "letters";
 const GROUP: &str = "readers";
 const EFFECTS: &str = "letters:effects";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A Redis whose only user beside the test's own is the guide's `worker`.
 struct Ground {

@@ -13,6 +13,9 @@ use crate::forward::Forward;
 
 const PORT: i32 = 6379;
 
+/// A write is answered when it is on disk, and a disk may stall. One that was given up on may be done all the same.
+const ANSWER: Duration = Duration::from_mins(1);
+
 /// A connection and the forward that carries it.
 pub struct RedisLink {
     connection: MultiplexedConnection,
@@ -37,8 +40,8 @@ impl RedisLink {
                     .set_skip_set_lib_name(),
             );
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(10)))
-            .set_response_timeout(Some(Duration::from_secs(10)));
+            .set_connection_timeout(Some(Duration::from_secs(30)))
+            .set_response_timeout(Some(ANSWER));
         let connection = Client::open(info)?
             .get_multiplexed_async_connection_with_config(&config)
             .await

@@ -129,7 +129,8 @@ impl Rig {
         let secret = |name: &str, key: &str| json!({"name": name, "valueFrom": {"secretKeyRef": {"name": own_redis::EVERYTHING, "key": key}}});
         json!({
             "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": worker.drain_seconds + 10,
+            // A stalled disk may hold up the last words. Killed before them, it would leave work to be done twice.
+            "terminationGracePeriodSeconds": worker.drain_seconds + 60,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "worker", "image": self.image,

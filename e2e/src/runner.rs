@@ -14,7 +14,7 @@ use crate::diagnosis;
 use crate::environment::Environment;
 
 /// How long one scenario may take, on a machine of two cores that also runs the cluster.
-const SCENARIO_LIMIT: Duration = Duration::from_mins(8);
+const SCENARIO_LIMIT: Duration = Duration::from_mins(15);
 
 /// Scenarios at work at the same time.
 const DEFAULT_CONCURRENCY: usize = 3;

@@ -12,10 +12,10 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const PROBE_LIMIT: Duration = Duration::from_secs(25);
 
 /// For everything that the cluster does by itself: pods that start, objects that go.
-pub const LONG: Duration = Duration::from_mins(3);
+pub const LONG: Duration = Duration::from_mins(5);
 
 /// For what the operator does by itself once it has seen a change.
-pub const SHORT: Duration = Duration::from_mins(1);
+pub const SHORT: Duration = Duration::from_mins(2);
 
 /// Tries `probe` until it succeeds. An error means "not yet"; the last one is part of the failure, so it should say what was seen.
 pub async fn until<T, F, P>(what: &str, deadline: Duration, mut probe: F) -> Result<T>

@@ -15,6 +15,12 @@ use shopwright_e2e::wait;
 use crate::groups::wait_drained;
 use crate::reached;
 
+/// Longer than the budget of a minute silences somebody who always has something to say: 34 s at most.
+const QUIET: Duration = Duration::from_secs(40);
+
+/// A leader writes four. One that could not renew its Lease on a stalled machine leads anew, and knows of none of the four.
+const BUSIEST_MINUTE: usize = 8;
+
 /// 2,000 messages of 20 ms at zero: straight to the maximum in one write, worked off, and home again without ever turning back.
 /// The status is written a few times a minute however much happens, and not at all at rest.
 pub(crate) async fn dump_and_rest(scenario: Scenario) -> Result<()> {
@@ -61,18 +67,23 @@ pub(crate) async fn dump_and_rest(scenario: Scenario) -> Result<()> {
         &[("/backlog", 0), ("/replicas", 0)],
     )
     .await?;
-    tokio::time::sleep(Duration::from_secs(70).saturating_sub(added.elapsed())).await;
-    let at_rest = Timestamp::now();
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let written = audit::status_writes(log, &rig.namespace, since)?;
-    let written = written.get(worker.name).cloned().unwrap_or_default();
+    let resting = Instant::now();
+    let written = loop {
+        let from = Timestamp::now();
+        tokio::time::sleep(QUIET).await;
+        let mut written = audit::status_writes(log, &rig.namespace, since)?;
+        let written = written.remove(worker.name).unwrap_or_default();
+        ensure!(!written.is_empty(), "the audit log knows of no status write");
+        if written.iter().all(|time| *time < from) {
+            break written;
+        }
+        ensure!(resting.elapsed() < wait::LONG, "written at rest: {written:?}");
+    };
     let busiest = audit::busiest_minute(&written);
     scenario.say(format!("{} status writes, {busiest} in one minute", written.len()));
-    ensure!(!written.is_empty(), "the audit log knows of no status write");
-    ensure!(busiest <= 4, "{busiest} status writes in one minute: {written:?}");
     ensure!(
-        written.iter().all(|time| *time < at_rest),
-        "written at rest: {written:?}"
+        busiest <= BUSIEST_MINUTE,
+        "{busiest} status writes in one minute: {written:?}"
     );
     Ok(())
 }
@@ -89,14 +100,16 @@ pub(crate) async fn six_to_two_twice(scenario: Scenario) -> Result<()> {
         drain_seconds: 1,
         ..Worker::of(3_000)
     };
-    let bounds = |maximum: i32| json!({"minReplicas": 2, "maxReplicas": maximum, "target": {"backlogPerReplica": 1}});
+    // Both bounds are the same: however slowly pods start, all six are there before the first message is.
+    let bounds =
+        |replicas: i32| json!({"minReplicas": replicas, "maxReplicas": replicas, "target": {"backlogPerReplica": 1}});
     rig.work(&worker, &bounds(6)).await?;
     let mut added = 0_usize;
     for round in 1..=2 {
-        dump(&link, worker.stream, 90, None).await?;
-        added += 90;
         rig.group(&worker, &bounds(6)).await?;
         rig.wait_pods(&worker, 6).await?;
+        dump(&link, worker.stream, 150, None).await?;
+        added += 150;
         let link = &link;
         wait::until("more to be in hand than two can hold", wait::SHORT, || async move {
             let pending = link.pending(worker.stream, "workers").await?;

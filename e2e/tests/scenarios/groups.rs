@@ -69,14 +69,14 @@ pub(crate) async fn at_the_end_and_capped(scenario: Scenario) -> Result<()> {
     wait_numbers(&rig.cluster, &rig.namespace, capped.name, &[("/backlog", 0)]).await
 }
 
-/// A message that takes five times the cool-down keeps its consumer. When that consumer's pod dies in the middle of the next
+/// A message that takes ten times the cool-down keeps its consumer. When that consumer's pod dies in the middle of the next
 /// one, with no message coming in, somebody else does it at once: the claim time is ten minutes.
 pub(crate) async fn long_job_and_dead_pod(scenario: Scenario) -> Result<()> {
     let Some(rig) = Rig::start(&scenario.cluster, &scenario.namespace).await? else {
         return Ok(());
     };
     let link = rig.redis.link().await?;
-    let worker = Worker::of(10_000);
+    let worker = Worker::of(20_000);
     let replicas = rig.work(&worker, &json!({"cooldownSeconds": 2})).await?;
 
     let added = Instant::now();
@@ -84,13 +84,13 @@ pub(crate) async fn long_job_and_dead_pod(scenario: Scenario) -> Result<()> {
     reached(&replicas, added, 1).await?;
     let zero = reached(&replicas, added, 0).await? - added;
     scenario.say(format!(
-        "zero again after {:.1} s, 10 s of these at work",
+        "zero again after {:.1} s, 20 s of these at work",
         zero.as_secs_f64()
     ));
     drained(&link, worker.stream)
         .await
         .context("sent home in the middle of a message")?;
-    ensure!(zero >= Duration::from_secs(10), "sent home after {zero:?}");
+    ensure!(zero >= Duration::from_secs(20), "sent home after {zero:?}");
     rig.wait_pods(&worker, 0).await?;
 
     let added = Instant::now();
@@ -110,7 +110,7 @@ pub(crate) async fn long_job_and_dead_pod(scenario: Scenario) -> Result<()> {
     rig.kill(pods.first().context("no pod")?).await?;
     wait_drained(&link, &worker).await?;
     scenario.say(format!(
-        "its heir was done {:.1} s after the kill, 10 s of these at work",
+        "its heir was done {:.1} s after the kill, 20 s of these at work",
         killed.elapsed().as_secs_f64()
     ));
     demand_each_once(&link, &worker, 2).await?;

@@ -139,7 +139,8 @@ pub(crate) async fn bad_neighbours(scenario: Scenario) -> Result<()> {
         consumer_group::apply(cluster, namespace, name, &spec, false).await?;
     }
     wait_condition(cluster, namespace, "frozen", "Ready", "True").await?;
-    let _frozen = Paused::new(frozen.pod().await?, PROCESS)?;
+    let pod = wait::until("the pod of a Redis to freeze", wait::SHORT, || frozen.pod()).await?;
+    let _frozen = Paused::new(pod, PROCESS)?;
     for name in ["text", "forbidden", "frozen"] {
         let said = wait_condition(cluster, namespace, name, "Ready", "False").await?;
         scenario.say(format!("{name}: {}: {}", said.reason, said.message));
@@ -152,8 +153,9 @@ pub(crate) async fn bad_neighbours(scenario: Scenario) -> Result<()> {
 
     let worker = Worker::of(5);
     let replicas = rig.work(&worker, &json!({"cooldownSeconds": 0})).await?;
-    let mut took = Vec::new();
-    for _ in 0..3 {
+    let mut took: Vec<Duration> = Vec::new();
+    // Two quick ones are enough, and a disk that stalls proves nothing. A neighbour's time-out takes seconds each time.
+    while took.len() < 5 && quick(&took) < 2 {
         rig.wait_pods(&worker, 0).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let added = Instant::now();
@@ -162,9 +164,11 @@ pub(crate) async fn bad_neighbours(scenario: Scenario) -> Result<()> {
         wait_drained(&link, &worker).await?;
         reached(&replicas, added, 0).await?;
     }
-    took.sort();
     scenario.say(format!("woken after {took:?}"));
-    // The middle one of three: a disk that stalls once proves nothing. A neighbour's poll or time-out takes seconds each time.
-    ensure!(took[1] < Duration::from_secs(1), "a neighbour delays it: {took:?}");
-    demand_each_once(&link, &worker, 3).await
+    ensure!(quick(&took) == 2, "a neighbour delays it: {took:?}");
+    demand_each_once(&link, &worker, took.len()).await
+}
+
+fn quick(took: &[Duration]) -> usize {
+    took.iter().filter(|one| **one < Duration::from_secs(1)).count()
 }

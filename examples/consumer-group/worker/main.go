@@ -24,6 +24,8 @@ func main() {
 		Password: os.Getenv("REDIS_PASSWORD"),
 		// A command whose reply was lost may have been done. The consumer decides itself what to send again.
 		MaxRetries: -1,
+		// With appendfsync always a reply waits for the disk, and a reply that nobody waited for leaves its entry pending.
+		ReadTimeout: 30 * time.Second,
 	})
 	c := &consumer{
 		redis:         client,

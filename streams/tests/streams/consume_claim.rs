@@ -65,7 +65,7 @@ async fn one_entry_handed_over_among_five_thousand_is_found_at_the_next_look() {
     let (_stack, client) = redis().await;
     // The hand-over takes two scripts, a look that had begun before may have missed it, and some may come while this test
     // itself is held up. A search by pages of what one slot asks for would take 62. Time proves nothing on a busy machine.
-    assert!(found_among(&client, 5000).await <= 8);
+    assert!(found_among(&client, 5000).await <= 20);
 }
 
 #[tokio::test]

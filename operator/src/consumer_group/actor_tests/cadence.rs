@@ -49,10 +49,16 @@ async fn groups_with_replicas_and_nothing_to_do_share_their_samples() {
         statistic(connection, "cmdstat_evalsha_ro").await + statistic(connection, "cmdstat_eval_ro").await
     };
     let (before, status) = (calls(&mut connection).await, recorder.with(|seen| seen.status_writes));
+    let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(4)).await;
     let samples = calls(&mut connection).await - before;
-    println!("50 idle groups with a replica: {samples} samples in 4 s");
-    assert!(samples <= 50 * 4, "no more than one a second each: {samples}");
+    let elapsed = began.elapsed();
+    println!("50 idle groups with a replica: {samples} samples in {elapsed:?}");
+    // A busy machine may have slept longer than it was asked to.
+    assert!(
+        samples <= 50 * elapsed.as_secs(),
+        "no more than one a second each: {samples} in {elapsed:?}"
+    );
     assert!(samples > 0, "and not none");
     let written = recorder.with(|seen| seen.status_writes) - status;
     assert!(written <= 50, "status: {written} writes");

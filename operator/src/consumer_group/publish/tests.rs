@@ -106,7 +106,7 @@ fn publisher(writes: &Arc<Writes>, figures: Duration) -> (Publisher, Cancellatio
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_at_once_figures_seldom_and_nothing_twice() {
     let writes = Arc::new(Writes::default());
-    let period = Duration::from_millis(1_500);
+    let period = Duration::from_secs(5);
     let (publisher, stop) = publisher(&writes, period);
     publisher.report(&subject(), report(1, 0), 1);
     writes.number(1).await;
@@ -261,7 +261,7 @@ async fn a_slow_pass_does_not_overtake_the_word_that_its_group_is_left_alone() {
 async fn under_load_at_most_four_writes_in_any_window_and_the_urgent_one_gets_its_slot() {
     let writes = Arc::new(Writes::default());
     let stop = CancellationToken::new();
-    let window = Duration::from_millis(600);
+    let window = Duration::from_secs(2);
     let settings = Settings {
         figures: Duration::from_millis(5),
         pause: Duration::from_millis(1),
@@ -283,7 +283,7 @@ async fn under_load_at_most_four_writes_in_any_window_and_the_urgent_one_gets_it
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let written = writes.all();
-    let fits = |five: &[(Instant, ConsumerGroupStatus)]| five[4].0.duration_since(five[0].0) >= window / 2;
+    let fits = |five: &[(Instant, ConsumerGroupStatus)]| five[4].0.duration_since(five[0].0) >= window / 4;
     assert!(
         written.windows(5).all(fits),
         "{:?}",
