@@ -143,7 +143,7 @@ impl Cause {
                     policy.courtesy_milliseconds() / 1000
                 )
             }
-            Self::BacklogEstimated => "fewer may do, but the backlog is known only to be at least so large".to_owned(),
+            Self::BacklogEstimated => "fewer may do, but the backlog is an estimate".to_owned(),
             Self::BacklogUnknown => "Redis gave no answer".to_owned(),
         }
     }

@@ -82,7 +82,7 @@ impl fmt::Display for Decision {
         } else if proposed > current && need(&work, policy) > proposed {
             write!(out, "; {} are needed, but steps are limited", need(&work, policy))?;
         }
-        let (exactness, backlog) = (if self.exact { "" } else { "at least " }, work.backlog());
+        let (exactness, backlog) = (if self.exact { "" } else { "about " }, work.backlog());
         let (undelivered, pending) = (work.undelivered, work.pending);
         write!(
             out,

@@ -322,7 +322,7 @@ fn says_from_to_and_why() {
                 ..work
             })
         ),
-        "from 2 to 5: the backlog grew; 9 are needed, but steps are limited; backlog at least 4210 (undelivered 4000, \
+        "from 2 to 5: the backlog grew; 9 are needed, but steps are limited; backlog about 4210 (undelivered 4000, \
          pending 210), target 500 per replica"
     );
     assert_eq!(

@@ -28,7 +28,7 @@ pub struct ConsumerGroupStatus {
     /// Messages that were given to a consumer and are not acknowledged; absent while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<i64>,
-    /// Whether the figures were counted exactly. False: the backlog is at least so large, and nothing is scaled down by it. Absent while unknown.
+    /// Whether the figures were counted exactly. False: the backlog is an estimate, and nothing is scaled down by it. Absent while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact: Option<bool>,
     /// Of the pending messages, those that a living consumer works on; absent while unknown or not looked at.
@@ -123,7 +123,7 @@ pub struct StreamStatus {
     /// Messages that were given to a consumer and are not acknowledged; absent while unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<i64>,
-    /// How `undelivered` was found: `Tail`, `Head`, `Anchor`, `CountedRight`, `CountedLeft`: exactly; `Estimated`: at least so many; absent while unknown.
+    /// How `undelivered` was found: `Tail`, `Head`, `Anchor`, `CountedRight`, `CountedLeft`: exactly; `Estimated`: between bounds that were proven; absent while unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
