@@ -217,6 +217,13 @@ fn right(sentence: &str) -> Option<&'static str> {
         .or_else(|| (sentence.contains("access a key") || sentence.contains("of the keys")).then_some("key"))
 }
 
+/// A reply of another type than was expected.
+impl From<redis::ParsingError> for Error {
+    fn from(error: redis::ParsingError) -> Self {
+        RedisError::from(error).into()
+    }
+}
+
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
         Self::from(&error)

@@ -11,7 +11,9 @@ use crate::error::Error;
 ///
 /// A group at `$` of a stream with entries is told how many entries went before it; without that, Redis cannot say the
 /// group's lag until it has read to the end. Lua numbers hold the count exactly up to 2^53.
-const ENSURE: &str = r"
+const ENSURE: &str = concat!(
+    include_str!("prelude.lua"),
+    r"
 local key, group, start = KEYS[1], ARGV[1], ARGV[2]
 local stream = redis.pcall('XINFO', 'STREAM', key)
 if stream.err and not string.find(stream.err, 'no such key', 1, true) then
@@ -20,10 +22,7 @@ end
 local existed = not stream.err
 local created
 if existed and start == '$' then
-  local added = 0
-  for i = 1, #stream, 2 do
-    if stream[i] == 'entries-added' then added = stream[i + 1] end
-  end
+  local added = to_map(stream)['entries-added']
   created = redis.pcall('XGROUP', 'CREATE', key, group, '$', 'ENTRIESREAD', string.format('%.0f', added))
 else
   created = redis.pcall('XGROUP', 'CREATE', key, group, start, 'MKSTREAM')
@@ -33,7 +32,8 @@ if created.err then
   return {0, 1}
 end
 return {1, existed and 1 or 0}
-";
+"
+);
 
 /// Where a new group begins to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -65,15 +65,16 @@ pub async fn of(
     claim_min_idle: Duration,
     limit: usize,
 ) -> Result<HandedOver, Error> {
-    let own = Own {
+    of_gone(
+        shared,
         key,
         group,
         consumer,
         claim_min_idle,
-        keep: &[],
-        attempted: Attempted::Those(&[]),
-    };
-    own.hand_over(shared, limit).await
+        Attempted::Those(&[]),
+        limit,
+    )
+    .await
 }
 
 /// As [`of`], for a consumer that ended without having been asked to: the delivery may be what ended it, so the count stays.
@@ -88,13 +89,25 @@ pub async fn of_failed(
     claim_min_idle: Duration,
     limit: usize,
 ) -> Result<HandedOver, Error> {
+    of_gone(shared, key, group, consumer, claim_min_idle, Attempted::All, limit).await
+}
+
+async fn of_gone(
+    shared: &Shared,
+    key: &str,
+    group: &str,
+    consumer: &str,
+    claim_min_idle: Duration,
+    attempted: Attempted<'_>,
+    limit: usize,
+) -> Result<HandedOver, Error> {
     let own = Own {
         key,
         group,
         consumer,
         claim_min_idle,
         keep: &[],
-        attempted: Attempted::All,
+        attempted,
     };
     own.hand_over(shared, limit).await
 }

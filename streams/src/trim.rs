@@ -2,15 +2,15 @@
 
 use crate::connection::Shared;
 use crate::error::Error;
+use redis::{Value, from_redis_value};
 use std::time::Duration;
 
 /// The proof and the trim as one script. Only XTRIM MINID: by length, or entry by entry, what a group has not finished
 /// could go, and XDEL makes Redis lose the group's lag.
 /// KEYS: stream. ARGV: retention in milliseconds, declared groups.
 const TRIM: &str = concat!(
-    include_str!("ids.lua"),
+    include_str!("prelude.lua"),
     r"
-local LAST_ID = '18446744073709551615-18446744073709551615'
 local key, retention = KEYS[1], tonumber(ARGV[1])
 local missing, undeclared, others = {}, nil, 0
 for i = 2, #ARGV do missing[ARGV[i]] = true end
@@ -80,27 +80,19 @@ pub async fn behind(shared: &Shared, key: &str, declared: &[&str], retention: Du
     command.arg(TRIM).arg(1).arg(key);
     command.arg(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
     command.arg(declared);
-    let reply: (String, Option<redis::Value>, Option<u64>) = {
-        let value: Vec<redis::Value> = command.query_async(&mut shared.repeating()).await?;
-        let mut parts = value.into_iter();
-        let word = parts.next().ok_or_else(Error::unexpected_reply)?;
-        let (word, second) = (convert(word)?, parts.next());
-        (word, second, parts.next().map(convert).transpose()?)
-    };
-    match (reply.0.as_str(), reply.1, reply.2) {
+    let reply: Vec<Value> = command.query_async(&mut shared.repeating()).await?;
+    let mut parts = reply.into_iter();
+    let word: String = from_redis_value(parts.next().ok_or_else(Error::unexpected_reply)?)?;
+    match (word.as_str(), parts.next(), parts.next()) {
         ("nothing", ..) => Ok(Trimmed::Nothing),
-        ("trimmed", Some(number), _) => Ok(match convert(number)? {
+        ("trimmed", Some(number), _) => Ok(match from_redis_value(number)? {
             0 => Trimmed::Nothing,
             number => Trimmed::Trimmed(number),
         }),
         ("blocked", Some(name), Some(others)) => Ok(Trimmed::Blocked {
-            group: String::from_utf8_lossy(&convert::<Vec<u8>>(name)?).into_owned(),
-            others: others.saturating_sub(1),
+            group: String::from_utf8_lossy(&from_redis_value::<Vec<u8>>(name)?).into_owned(),
+            others: from_redis_value::<u64>(others)?.saturating_sub(1),
         }),
         _ => Err(Error::unexpected_reply()),
     }
-}
-
-fn convert<T: redis::FromRedisValue>(value: redis::Value) -> Result<T, Error> {
-    redis::from_redis_value(value).map_err(|error| Error::from(redis::RedisError::from(error)))
 }

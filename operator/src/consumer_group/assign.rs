@@ -165,7 +165,7 @@ impl Claims {
     ) -> Result<Arc<Plan>, Idle> {
         let target = ObjectKey::new(&key.namespace, &plan.target);
         // A paused one only looks: so it can be compared with the autoscaler that it is to replace.
-        if !plan.paused
+        if !plan.policy.is_paused()
             && let Some(name) = autoscaler(&target)
         {
             return Err(Idle::Conflict(Rival::Autoscaler(name)));

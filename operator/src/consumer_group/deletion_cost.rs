@@ -69,12 +69,12 @@ pub(super) async fn write<C: Cluster>(cluster: &C, token: &WriteToken, namespace
 
 #[cfg(test)]
 mod tests {
-    use shopwright_streams::{
-        EntryId,
-        sample::{ConsumerShare, Pending, ShareDetail, Source, Undelivered},
-    };
+    use shopwright_streams::sample::{ConsumerShare, Pending, ShareDetail};
 
-    use super::{super::pods::SeenPod, *};
+    use super::{
+        super::{pods::SeenPod, test_samples::empty},
+        *,
+    };
 
     fn pod(name: &str, deletion_cost: i32) -> SeenPod {
         SeenPod {
@@ -99,23 +99,12 @@ mod tests {
             }),
         });
         Known {
-            undelivered: Undelivered {
-                count: 0,
-                source: Source::Tail,
-            },
             pending: Pending {
                 total: shares.iter().map(|(_, pending, _)| pending).sum(),
-                ghosts: 0,
-                overlap: 0,
-                corrections_exact: true,
-                detail: None,
+                ..empty().pending
             },
             consumers: consumers.collect(),
-            length: 0,
-            last_delivered: EntryId::ZERO,
-            last_generated: EntryId::ZERO,
-            entries_added: 0,
-            reported_lag: None,
+            ..empty()
         }
     }
 

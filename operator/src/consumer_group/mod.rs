@@ -16,6 +16,8 @@ mod identity;
 mod pods;
 mod publish;
 mod status;
+#[cfg(test)]
+mod test_samples;
 mod tracked;
 mod upkeep;
 mod validate;

@@ -27,8 +27,6 @@ pub(super) struct Plan {
     pub(super) dead_letters: bool,
     /// Older entries that no group needs are trimmed.
     pub(super) retention: Option<Duration>,
-    /// Nothing is written, neither replicas nor to Redis.
-    pub(super) paused: bool,
 }
 
 /// How pending entries are judged.
@@ -131,7 +129,6 @@ pub(super) fn validate(namespace: &str, spec: &ConsumerGroupSpec) -> Result<Plan
         },
         dead_letters: spec.dead_letters.is_some(),
         retention: spec.retention.as_ref().map(|retention| seconds(retention.seconds)),
-        paused: scaling.paused,
     })
 }
 

@@ -5,7 +5,7 @@ use super::entry::{Entry, Fields};
 use crate::connection::Shared;
 use crate::entry_id::EntryId;
 use crate::error::Error;
-use redis::{FromRedisValue, RedisError, Value};
+use redis::Value;
 use std::sync::Arc;
 
 /// Pending entries of a group up to which a look finds whatever is idle, wherever it is. Redis passes over what is not in
@@ -146,7 +146,7 @@ fn script(script: &str, settings: &Settings) -> redis::Cmd {
 
 fn page(reply: Value, stream: &Arc<str>) -> Result<Page, Error> {
     type Item = (String, u64, Vec<Vec<u8>>);
-    let (next, items, deleted): (String, Vec<Item>, usize) = convert(reply)?;
+    let (next, items, deleted): (String, Vec<Item>, usize) = redis::from_redis_value(reply)?;
     let mut entries = Vec::with_capacity(items.len());
     for (id, delivery_count, fields) in items {
         entries.push(Entry {
@@ -164,8 +164,4 @@ fn page(reply: Value, stream: &Arc<str>) -> Result<Page, Error> {
 pub(super) fn pairs(flat: Vec<Vec<u8>>) -> Fields {
     let mut flat = flat.into_iter();
     std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
-}
-
-pub(super) fn convert<T: FromRedisValue>(value: Value) -> Result<T, Error> {
-    redis::from_redis_value(value).map_err(|error| Error::from(RedisError::from(error)))
 }

@@ -3,7 +3,7 @@
 //! One task claims and reads in turn, so that both see the same number of free slots and nothing is taken that cannot
 //! be handled at once.
 
-use super::claim::{self, convert, pairs};
+use super::claim::{self, pairs};
 use super::entry::Entry;
 use super::hold::Holding;
 use super::recover::Recovery;
@@ -241,7 +241,7 @@ pub(super) fn log_panic(settings: &Settings, finished: Result<(), tokio::task::J
 /// The entries of an XREADGROUP reply for one stream; nil when none came in time.
 fn new_entries(reply: Value, stream: &Arc<str>) -> Result<Vec<Entry>, Error> {
     type Stream = (Vec<u8>, Vec<(String, Vec<Vec<u8>>)>);
-    let streams: Option<Vec<Stream>> = convert(reply)?;
+    let streams: Option<Vec<Stream>> = redis::from_redis_value(reply)?;
     let items = streams.into_iter().flatten().flat_map(|(_, items)| items);
     items
         .map(|(id, fields)| {

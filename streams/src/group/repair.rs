@@ -13,9 +13,8 @@ const CAP: usize = 1000;
 /// SETID would deliver again what was read meanwhile. While the newest deleted entry lies ahead, Redis trusts no counter.
 /// KEYS: stream. ARGV: group, cap.
 const REPAIR: &str = concat!(
-    include_str!("../ids.lua"),
+    include_str!("../prelude.lua"),
     r"
-local LAST_ID = '18446744073709551615-18446744073709551615'
 local key, group, cap = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local stream = redis.pcall('XINFO', 'STREAM', key)
 if stream.err then
@@ -23,20 +22,11 @@ if stream.err then
   return stream
 end
 stream = to_map(stream)
-local function find()
-  for _, item in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local map = to_map(item)
-    if map['name'] == group then return map end
-  end
-end
-local found = find()
+local found = find_group(key, group)
 if not found or found['lag'] then return 0 end
 local last, length, deleted = found['last-delivered-id'], stream['length'], stream['max-deleted-entry-id']
 if length > 0 and deleted ~= '0-0' and not less(deleted, last) then return 0 end
 
-local function count(...)
-  return #redis.call(...)
-end
 local left
 if length == 0 or last == LAST_ID or count('XRANGE', key, '(' .. last, '+', 'COUNT', 1) == 0 then
   left = 0
@@ -51,7 +41,7 @@ end
 local read = stream['entries-added'] - left
 if read < 0 then return 0 end
 redis.call('XGROUP', 'SETID', key, group, last, 'ENTRIESREAD', string.format('%.0f', read))
-return find()['lag'] == left and 1 or 0
+return find_group(key, group)['lag'] == left and 1 or 0
 "
 );
 

@@ -77,7 +77,7 @@ pub struct Pending {
 }
 
 /// What looking at each pending entry showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Detail {
     /// Entries delivered more often than allowed, or exactly so often and then left alone until they may be claimed.
     pub poison: u64,
@@ -98,6 +98,16 @@ pub struct ConsumerShare {
     pub pending: u64,
     /// Present when [`Pending::detail`] is, and exact when that is.
     pub detail: Option<ShareDetail>,
+}
+
+impl ConsumerShare {
+    /// Entries that nobody else may claim yet, as far as is known: all of them where nobody looked.
+    pub fn unclaimable(&self) -> u64 {
+        let counted = self
+            .detail
+            .map_or(0, |detail| detail.stalled.saturating_add(detail.poison));
+        self.pending.saturating_sub(counted)
+    }
 }
 
 /// What looking at each entry of one consumer showed; the figures mean what they mean in [`Detail`].

@@ -4,7 +4,7 @@ use super::anchor::Anchor;
 use super::known::{ConsumerShare, Detail, Known, Pending, Sample, ShareDetail, Source, Undelivered};
 use crate::entry_id::EntryId;
 use crate::error::Error;
-use redis::{FromRedisValue, RedisError, Value};
+use redis::{FromRedisValue, Value};
 use std::time::Duration;
 
 /// The sample, and the anchor for the next one.
@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
     }
 
     fn get<T: FromRedisValue>(self, index: usize) -> Result<T, Error> {
-        redis::from_redis_value_ref(self.at(index)?).map_err(|error| Error::from(RedisError::from(error)))
+        Ok(redis::from_redis_value_ref(self.at(index)?)?)
     }
 
     /// A number that is negative is none: the client library would wrap it into a huge one.

@@ -9,7 +9,7 @@ use redis::{Cmd, RedisResult, Script, Value};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-pub(super) const SOURCE: &str = include_str!("script.lua");
+pub(super) const SOURCE: &str = concat!(include_str!("../prelude.lua"), include_str!("script.lua"));
 static RULE: LazyLock<Arc<Rule>> = LazyLock::new(|| Arc::new(Rule::new(SOURCE)));
 
 /// A script and the name under which Redis keeps it.

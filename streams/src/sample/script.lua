@@ -7,7 +7,6 @@
 -- trims and SETID, so nothing exact rests on it.
 local key, group, cap = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local claim_min_idle, max_deliveries, look_deep = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '1'
-local LAST_ID = '18446744073709551615-18446744073709551615'
 -- A pending list this short is always looked into.
 local SHORT = 128
 -- Shares are read for groups with no more consumers than this, and as many are told as the second number says.
@@ -15,27 +14,6 @@ local CONSUMERS_READ, CONSUMERS_TOLD = 4096, 1024
 -- Beyond it a Lua number no longer tells neighbours apart.
 local COUNTS_EXACT = 9007199254740992
 
-local function to_map(list)
-  local map = {}
-  for i = 1, #list, 2 do map[list[i]] = list[i + 1] end
-  return map
-end
-
--- Ids are compared as text: a Lua number holds no 64-bit integer. Without leading zeros the longer one is larger.
-local function number_less(a, b)
-  if #a ~= #b then return #a < #b end
-  return a < b
-end
-local function less(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
-  if a_ms ~= b_ms then return number_less(a_ms, b_ms) end
-  return number_less(a_seq, b_seq)
-end
-
-local function count(...)
-  return #redis.call(...)
-end
 local function exists(id)
   return count('XRANGE', key, id, id, 'COUNT', 1) == 1
 end
@@ -55,11 +33,7 @@ local stream = to_map(info)
 local length, added, generated = stream['length'], stream['entries-added'], stream['last-generated-id']
 local deleted = stream['max-deleted-entry-id']
 
-local found
-for _, entry in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-  local map = to_map(entry)
-  if map['name'] == group then found = map end
-end
+local found = find_group(key, group)
 if not found then return {'no-group', length, generated, added} end
 local last = found['last-delivered-id']
 local next_id = length == 0 and '' or first_behind(last)

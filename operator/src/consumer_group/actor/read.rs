@@ -196,7 +196,7 @@ impl<C: Cluster> Actor<C> {
 
 /// Only what was sampled just now: of the others nobody knows whether Redis answers.
 fn may_be_repaired(group: &Tracked) -> bool {
-    group.misses() == 0 && !group.assignment.plan.paused
+    group.misses() == 0 && !group.assignment.plan.policy.is_paused()
 }
 
 fn targets(group: &Tracked, detail: bool) -> impl Iterator<Item = Target<'_>> {

@@ -53,7 +53,7 @@ impl Declarations {
 
     /// The streams that this plan trims: those that it wants trimmed and that nobody before it trims already.
     pub(super) fn trims(&self, plan: &Plan, taken: &mut BTreeSet<(EndpointAddress, String)>) -> Vec<Trim> {
-        if plan.retention.is_none() || plan.paused {
+        if plan.retention.is_none() || plan.policy.is_paused() {
             return Vec::new();
         }
         let address = address(&plan.endpoint);

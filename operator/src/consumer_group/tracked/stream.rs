@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Instant};
 use shopwright_api::ConsumerNames;
 use shopwright_streams::{
     EntryId,
-    sample::{Detail, Known},
+    sample::{ConsumerShare, Detail, Known},
 };
 
 use super::super::{pods::TargetPods, status::StreamFigures};
@@ -125,12 +125,7 @@ impl Stream {
         let Some(known) = &self.known else {
             return Work::default();
         };
-        let detail = self.detail.unwrap_or(Detail {
-            poison: 0,
-            stalled: 0,
-            oldest_idle: std::time::Duration::ZERO,
-            exact: false,
-        });
+        let detail = self.detail.unwrap_or_default();
         let present = self.present();
         let poison = detail.poison.min(present);
         let pending = present - poison;
@@ -140,10 +135,7 @@ impl Stream {
                 .consumers
                 .iter()
                 .filter(|share| pods.is_gone(&share.name))
-                .map(|share| {
-                    let counted = share.detail.map_or(0, |detail| detail.stalled + detail.poison);
-                    share.pending.saturating_sub(counted)
-                })
+                .map(ConsumerShare::unclaimable)
                 .fold(0, u64::saturating_add),
         };
         let reclaimable = match known.pending.detail {

@@ -12,6 +12,7 @@ use super::{
     super::{
         actor_tests::{assignment, plan},
         pods::{GonePod, TargetPods},
+        test_samples::empty,
     },
     *,
 };
@@ -29,20 +30,14 @@ fn known(undelivered: u64, total: u64, added: u64) -> Known {
         },
         pending: Pending {
             total,
-            ghosts: 0,
-            overlap: 0,
-            corrections_exact: true,
-            detail: None,
+            ..empty().pending
         },
-        consumers: Vec::new(),
-        length: 0,
-        last_delivered: EntryId::ZERO,
         last_generated: EntryId {
             milliseconds: added,
             sequence: 0,
         },
         entries_added: added,
-        reported_lag: None,
+        ..empty()
     }
 }
 

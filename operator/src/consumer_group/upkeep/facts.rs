@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use shopwright_api::ConsumerNames;
-use shopwright_streams::sample::{ConsumerShare, Known};
+use shopwright_streams::sample::Known;
 
 use super::super::pods::TargetPods;
 
@@ -46,7 +46,7 @@ impl StreamFacts {
             let poison = share.detail.map_or(0, |detail| detail.poison);
             if poison > 0 || by_pod && pods.is_gone(&share.name) {
                 let holds = Holds {
-                    unclaimable: share.detail.map(|_| unclaimable(share)),
+                    unclaimable: share.detail.map(|_| share.unclaimable()),
                     poison,
                 };
                 facts.holders.insert(share.name.clone(), holds);
@@ -56,24 +56,16 @@ impl StreamFacts {
     }
 }
 
-/// Entries of a consumer that its peers may not claim yet.
-fn unclaimable(share: &ConsumerShare) -> u64 {
-    let counted = share
-        .detail
-        .map_or(0, |detail| detail.stalled.saturating_add(detail.poison));
-    share.pending.saturating_sub(counted)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use shopwright_streams::{
-        EntryId,
-        sample::{Detail, Pending, ShareDetail, Source, Undelivered},
-    };
+    use shopwright_streams::sample::{ConsumerShare, Detail, Pending, ShareDetail};
 
-    use super::{super::super::pods::GonePod, *};
+    use super::{
+        super::super::{pods::GonePod, test_samples::empty},
+        *,
+    };
 
     fn share(name: &str, pending: u64, detail: Option<(u64, u64)>) -> ConsumerShare {
         ConsumerShare {
@@ -91,28 +83,19 @@ mod tests {
         let sum =
             |what: fn(&ShareDetail) -> u64| consumers.iter().filter_map(|one| one.detail.as_ref()).map(what).sum();
         Known {
-            undelivered: Undelivered {
-                count: 0,
-                source: Source::Tail,
-            },
             pending: Pending {
                 total: consumers.iter().map(|one| one.pending).sum(),
-                ghosts: 0,
-                overlap: 0,
-                corrections_exact: true,
                 detail: consumers.iter().any(|one| one.detail.is_some()).then(|| Detail {
                     poison: sum(|one| one.poison),
                     stalled: sum(|one| one.stalled),
                     oldest_idle: Duration::ZERO,
                     exact: true,
                 }),
+                ..empty().pending
             },
             consumers,
             length: 9,
-            last_delivered: EntryId::ZERO,
-            last_generated: EntryId::ZERO,
-            entries_added: 0,
-            reported_lag: None,
+            ..empty()
         }
     }
 

@@ -150,7 +150,7 @@ impl Memory {
         let mut chores = Vec::new();
         for (index, stream) in view.plan.streams.iter().enumerate() {
             let facts = view.facts.and_then(|facts| facts.streams.get(index)?.as_ref());
-            if !view.plan.paused {
+            if !view.plan.policy.is_paused() {
                 self.after_pods(view, stream, facts, now, &mut chores);
                 chores.extend(self.bury(view, stream, facts, now));
                 chores.extend(self.trim(view, stream, facts, now));
