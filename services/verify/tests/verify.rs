@@ -93,7 +93,7 @@ impl Shop {
             "lines": [{"product_id": self.product, "quantity": 2, "unit_price": 100}],
             "subtotal": 200, "fee": 40, "total": 240, "captured": 240, "refunded": 0, "refund_open": 0,
             "ledger": [{"kind": "capture", "amount": 240, "at": at}],
-            "stop": false, "stock_settled": false, "attempts": 0, "deadline_at": at, "created_at": at,
+            "done": false, "stock_settled": false, "attempts": 0, "deadline_at": at, "created_at": at,
             "updated_at": at, "timeline": passages,
         });
         self.run(&["JSON.SET", &self.keys.order(order), "$", &document.to_string()])
@@ -220,18 +220,18 @@ async fn a_busy_shop_raises_no_false_alarm() {
         redis.call('HINCRBY', KEYS[2], 'reserved', held and -1 or 1)
         redis.call('XADD', KEYS[3], '*', 'type', 'moved', 'subject', ARGV[1])";
     let shop = Shop::start().await;
-    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicBool::new(false));
     let orders: Vec<OrderId> = (0..5).map(|_| OrderId::generate()).collect();
     for order in &orders {
         shop.reserve(*order, "released", 1).await;
     }
     let mover = {
-        let (stop, keys, product, orders) = (stop.clone(), shop.keys.clone(), shop.product, orders.clone());
+        let (done, keys, product, orders) = (done.clone(), shop.keys.clone(), shop.product, orders.clone());
         let mut connection = shop.harness().await;
         let script = MOVE.replace("\\quote", "\"");
         tokio::spawn(async move {
             let mut moves = 0_usize;
-            while !stop.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) {
                 let order = orders[moves % orders.len()];
                 let mut command = redis::cmd("EVAL");
                 command
@@ -252,7 +252,7 @@ async fn a_busy_shop_raises_no_false_alarm() {
         assert_eq!(report.count(Invariant::StockReserved), 0, "{report}");
         assert_eq!(report.count(Invariant::StockBounds), 0, "{report}");
     }
-    stop.store(true, Ordering::Relaxed);
+    done.store(true, Ordering::Relaxed);
     assert!(mover.await.unwrap() > 100);
     shop.run(&["HINCRBY", &shop.keys.stock(shop.product), "reserved", "1"])
         .await;
