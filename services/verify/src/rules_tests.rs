@@ -170,7 +170,7 @@ type Change = fn(&mut OrderBooks, &mut Order);
 
 #[test]
 fn every_changed_book_is_noticed() {
-    let changes: Vec<(&str, Invariant, Change)> = vec![
+    let edits: Vec<(&str, Invariant, Change)> = vec![
         ("other total", Invariant::Money, |_, order| {
             order.total = Some(Amount::new(1_200).unwrap())
         }),
@@ -232,7 +232,7 @@ fn every_changed_book_is_noticed() {
             books.reservation = Document::Broken
         }),
     ];
-    for (what, invariant, change) in changes {
+    for (what, invariant, change) in edits {
         let mut changed = sold();
         let Document::Present(mut order) = changed.order.clone() else {
             panic!()
