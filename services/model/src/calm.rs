@@ -6,7 +6,7 @@ use shopwright_domain::reservation::Reservation;
 use crate::entry::Entry;
 use crate::model::{Answered, Granted, ShopModel};
 use crate::sample::Slot;
-use crate::step::{call_charge, call_refund, call_stop, deliver, happen, receive_all};
+use crate::step::{asks_to_charge, call_charge, call_refund, call_stop, deliver, happen, receive_all};
 use crate::table::Cause;
 use crate::world::{Charge, Saga, World};
 
@@ -71,7 +71,7 @@ fn work(model: &ShopModel, world: &mut World, saga: usize, entry: Entry) {
     );
     world.sagas[saga].hands.replies = 0;
     match entry {
-        Entry::Charge if facts.is_some_and(|facts| facts.may_charge) => {
+        Entry::Charge if facts.is_some_and(|facts| asks_to_charge(model, facts)) => {
             call_charge(world, saga, Charge::Charged, Answered::Yes);
         }
         Entry::Void if facts.is_some_and(|facts| facts.state == State::Charging && facts.stop) => {

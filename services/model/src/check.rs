@@ -1,5 +1,6 @@
 //! One scope, gone through to its end.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
@@ -39,15 +40,23 @@ impl Report {
 
 /// Goes through all states of the shop as it runs.
 pub fn check(scope: Scope, threads: usize) -> Result<Report, TableError> {
-    run(ShopModel::new(AsItRuns, scope)?, threads, HasDiscoveries::All)
+    Ok(run(ShopModel::new(AsItRuns, scope)?, threads, HasDiscoveries::All))
 }
 
-/// Looks for the first broken invariant of a shop that goes by other rules.
-pub fn refute(rules: impl Rules + 'static, scope: Scope, threads: usize) -> Result<Report, TableError> {
-    run(ShopModel::new(rules, scope)?, threads, HasDiscoveries::AnyFailures)
+/// Looks for a way in which other rules break one invariant.
+pub fn refute(
+    rules: impl Rules + 'static,
+    scope: Scope,
+    invariant: &'static str,
+    threads: usize,
+) -> Result<Option<Vec<Action>>, TableError> {
+    let finish = HasDiscoveries::AnyOf(BTreeSet::from([invariant]));
+    let report = run(ShopModel::new(rules, scope)?, threads, finish);
+    let found = report.broken.into_iter().find(|(name, _)| *name == invariant);
+    Ok(found.map(|(_, actions)| actions))
 }
 
-fn run(model: ShopModel, threads: usize, finish: HasDiscoveries) -> Result<Report, TableError> {
+fn run(model: ShopModel, threads: usize, finish: HasDiscoveries) -> Report {
     let (name, orders) = (model.scope.name, model.table.size());
     let began = Instant::now();
     let checker = model.checker().threads(threads).finish_when(finish).spawn_bfs().join();
@@ -63,7 +72,7 @@ fn run(model: ShopModel, threads: usize, finish: HasDiscoveries) -> Result<Repor
             _ => {}
         }
     }
-    Ok(Report {
+    Report {
         name,
         orders,
         states: checker.unique_state_count(),
@@ -72,5 +81,5 @@ fn run(model: ShopModel, threads: usize, finish: HasDiscoveries) -> Result<Repor
         time,
         broken,
         unseen,
-    })
+    }
 }

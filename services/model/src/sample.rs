@@ -161,7 +161,7 @@ fn rest_id() -> RefundId {
 /// - `due_at` and `deadline_at` are compared with `now` when something may be due. Here whatever has a due time may be due
 ///   at once, with the deadline passed or not, and [`at_time`] says which.
 /// - `refunds` keeps no whole refund that the provider refused: the next one has another id, and nothing is ever decided
-///   about the old one again.
+///   about the old one again. So there is one whole refund at a time, which is always called the same.
 /// - `timeline` and the ledger's times are written for people. Of the timeline the last passage is kept.
 ///
 /// A property test compares decisions about orders in both forms.
@@ -181,7 +181,13 @@ pub fn normal(mut order: Order) -> Order {
     }
     let (open, ledger) = (&order.open_refunds, &order.ledger);
     let is_booked = |id| ledger.iter().any(|posting| posting.refund_id == Some(id));
-    order.refunds.retain(|&id| Slot::of(id) != Slot::Whole || open.contains(&id) || is_booked(id));
+    order
+        .refunds
+        .retain(|&id| Slot::of(id) != Slot::Whole || open.contains(&id) || is_booked(id));
+    let booked = order.ledger.iter_mut().filter_map(|posting| posting.refund_id.as_mut());
+    for id in order.refunds.iter_mut().chain(&mut order.open_refunds).chain(booked) {
+        *id = normal_id(*id);
+    }
     order
 }
 
@@ -193,8 +199,17 @@ pub fn at_time(order: &Order, is_past_deadline: bool) -> Order {
     order
 }
 
+/// All whole refunds are called the same: an order has one at a time.
+fn normal_id(id: RefundId) -> RefundId {
+    match Slot::of(id) {
+        Slot::Whole => RefundId::of_whole(order_id(), 0),
+        Slot::Part | Slot::Rest => id,
+    }
+}
+
 /// The refund without its times.
 pub fn normal_refund(mut refund: Refund) -> Refund {
+    refund.id = normal_id(refund.id);
     refund.created_at = 0;
     refund.updated_at = 0;
     refund

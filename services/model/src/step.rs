@@ -5,9 +5,10 @@ use shopwright_domain::order::{ChargeAnswer, State};
 use shopwright_domain::reservation::{Request, StockMove};
 
 use crate::entry::Entry;
+use crate::facts::OrderFacts;
 use crate::model::{Action, Answered, Granted, ShopModel};
 use crate::sample::{Slot, TOTAL};
-use crate::table::{Cause, Verdict};
+use crate::table::{Cause, OrderNumber, RefundNumber, Verdict};
 use crate::world::{Breach, Charge, Disk, Pause, Reply, Saga, Stored, World};
 
 /// The world afterwards; the same when nothing comes of it.
@@ -85,12 +86,7 @@ pub fn deliver(model: &ShopModel, world: &mut World, saga: usize, entry: Entry, 
         Entry::OrderPaid => inventory(model, world, saga, &Request::Commit),
         Entry::OrderDeclined | Entry::OrderCancelled => inventory(model, world, saga, &Request::Release),
         Entry::Charge if !model.rules.records_before_calling() => {
-            let state = world.sagas[saga]
-                .stored
-                .order
-                .map(|order| model.table.facts(order).state);
-            world.sagas[saga].hands.may_charge |= matches!(state, Some(State::Reserved | State::Charging));
-            return;
+            return permit_charge(model, world, saga);
         }
         Entry::Charge => {
             happen(model, world, saga, Cause::ChargeStarting);
@@ -122,11 +118,13 @@ pub fn deliver(model: &ShopModel, world: &mut World, saga: usize, entry: Entry, 
 
 fn permit_charge(model: &ShopModel, world: &mut World, saga: usize) {
     let saga = &mut world.sagas[saga];
-    let may_charge = saga
-        .stored
-        .order
-        .is_some_and(|order| model.table.facts(order).may_charge);
-    saga.hands.may_charge |= may_charge;
+    let facts = saga.stored.order.map(|order| model.table.facts(order));
+    saga.hands.may_charge |= facts.is_some_and(|facts| asks_to_charge(model, facts));
+}
+
+/// Does whoever holds the job of charging this order call the provider?
+pub fn asks_to_charge(model: &ShopModel, order: &OrderFacts) -> bool {
+    order.may_charge || (!model.rules.records_before_calling() && order.state == State::Reserved)
 }
 
 /// One of inventory's scripts: document, counters and answer in one.
@@ -172,18 +170,25 @@ fn store(model: &ShopModel, world: &mut World, saga: usize, verdict: Verdict) {
             stored.entries.add(advance.entries);
             if let Some(refund) = model.table.refund(advance.refund) {
                 let was = std::mem::replace(&mut stored.refunds[refund.slot as usize], advance.refund);
-                let was_refused = model
-                    .table
-                    .refund(was)
-                    .is_some_and(|was| !was.is_open && !was.is_booked);
-                let is_renamed = was_refused || (was == 0 && came_back && model.table.whole_id_follows_version());
-                if refund.slot == Slot::Whole && refund.is_open && is_renamed {
+                let is_reopened = refund.slot == Slot::Whole && refund.is_open;
+                if is_reopened && has_another_id(model, &world.sagas[saga], was, came_back) {
                     forget_whole_refund(&mut world.sagas[saga]);
                 }
             }
             world.breach = world.breach.or(breach);
         }
     }
+}
+
+/// Is the whole refund, which was that document, opened under an id that the provider has never seen? Its id is made of the
+/// number of refunds before it. So after lost writes the provider may know it already, and has then not refused it.
+fn has_another_id(model: &ShopModel, saga: &Saga, was: RefundNumber, came_back: bool) -> bool {
+    let follows_refusal = model
+        .table
+        .refund(was)
+        .is_some_and(|was| !was.is_open && !was.is_booked);
+    let is_refused = saga.book.refused & Slot::Whole.bit() != 0;
+    (follows_refusal && is_refused) || (came_back && model.table.whole_id_follows_version())
 }
 
 /// A whole refund that follows a refused one has another id. What is still held or answered under the old one concerns a
@@ -197,7 +202,7 @@ fn forget_whole_refund(saga: &mut Saga) {
     saga.book.refused &= !slot.bit();
 }
 
-fn breach(model: &ShopModel, old: u16, new: u16) -> Option<Breach> {
+fn breach(model: &ShopModel, old: OrderNumber, new: OrderNumber) -> Option<Breach> {
     let (old, new) = (model.table.facts(old), model.table.facts(new));
     let ends_differently = new.state != old.state && (old.state, new.state) != (State::Completed, State::Refunded);
     if old.state.is_terminal() && ends_differently {
