@@ -13,17 +13,32 @@ use crate::world::{Charge, Saga, World};
 /// More than any order needs; reached only by going in circles.
 const MOST_STEPS: u32 = 200;
 
+/// Every order can end, but for those whose end Redis's lost writes took: see [`is_stuck_by_loss`].
+pub fn can_settle(model: &ShopModel, world: &World) -> bool {
+    settles(model, world) || has_forgotten_refund(world)
+}
+
+/// Money went back for a wish of staff that Redis has forgotten. An order that is called off later asks for more than the
+/// provider has, and asks for ever; people have to see to it.
+pub fn is_stuck_by_loss(model: &ShopModel, world: &World) -> bool {
+    has_forgotten_refund(world) && !settles(model, world)
+}
+
+fn has_forgotten_refund(world: &World) -> bool {
+    let is_forgotten =
+        |saga: &Saga, slot: Slot| saga.book.granted & slot.bit() != 0 && saga.stored.refunds[slot as usize] == 0;
+    let has = |saga: &Saga| is_forgotten(saga, Slot::Part) || is_forgotten(saga, Slot::Rest);
+    world.came_back() && world.sagas.iter().any(has)
+}
+
 /// Every entry is delivered and acknowledged, the provider answers, time passes. Of what dead or paused processes hold
 /// nothing is used, so nothing depends on their coming back.
-pub fn can_settle(model: &ShopModel, world: &World) -> bool {
-    if world.came_back() && world.sagas.iter().any(has_forgotten_refund) {
-        return true;
-    }
+fn settles(model: &ShopModel, world: &World) -> bool {
     let mut world = *world;
     let mut has_been_due = [false; 2];
     for _ in 0..MOST_STEPS {
         let mut is_quiet = true;
-        for saga in 0..model.scope.orders {
+        for (saga, has_been_due) in has_been_due.iter_mut().enumerate().take(model.scope.orders) {
             let stored = &world.sagas[saga].stored;
             let Some(order) = stored.order else { continue };
             if let Some(entry) = stored.entries.first() {
@@ -31,12 +46,12 @@ pub fn can_settle(model: &ShopModel, world: &World) -> bool {
                 is_quiet = false;
             } else if model.table.facts(order).has_due_time {
                 // First there is still patience, then none.
-                let cause = if has_been_due[saga] {
+                let cause = if *has_been_due {
                     Cause::DueAfterDeadline
                 } else {
                     Cause::Due
                 };
-                has_been_due[saga] = true;
+                *has_been_due = true;
                 happen(model, &mut world, saga, cause);
                 is_quiet = false;
             }
@@ -46,13 +61,6 @@ pub fn can_settle(model: &ShopModel, world: &World) -> bool {
         }
     }
     false
-}
-
-/// Money went back for a wish that Redis has forgotten. Called off later, such an order asks for more than the provider
-/// has, and asks for ever; people have to see to it. It is among the losses that a durability of a second allows.
-pub fn has_forgotten_refund(saga: &Saga) -> bool {
-    let is_forgotten = |slot: Slot| saga.book.granted & slot.bit() != 0 && saga.stored.refunds[slot as usize] == 0;
-    is_forgotten(Slot::Part) || is_forgotten(Slot::Rest)
 }
 
 /// A consumer that lives: handles the entry, asks the provider where it may, applies the answer, acknowledges.

@@ -12,6 +12,7 @@ pub fn minor_units(amount: Amount) -> u8 {
 }
 
 /// What is known of an order.
+#[expect(clippy::struct_excessive_bools, reason = "they are what an order's document has")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OrderFacts {
     /// Where it stands.

@@ -93,14 +93,13 @@ fn reservation(_: &ShopModel, saga: &Saga, order: &OrderFacts) -> bool {
     match order.state {
         State::Pending => matches!(reservation, Reservation::None | Reserved | Rejected),
         State::Reserved | State::Charging => reservation == Reserved,
-        State::Paid if order.stock_settled => is_closed,
+        State::Paid | State::Cancelled if order.stock_settled => is_closed,
         State::Paid if order.stop => matches!(reservation, Reserved | Released),
         State::Paid => matches!(reservation, Reserved | Committed),
         State::Completed => reservation == Committed,
         State::Rejected => reservation == Rejected,
         State::Refunded => reservation != Reservation::None,
         State::Declined => matches!(reservation, Reserved | Released),
-        State::Cancelled if order.stock_settled => is_closed,
         State::Cancelled => reservation != Committed,
     }
 }

@@ -5,6 +5,7 @@ use crate::sights::Sight;
 use crate::world::Charge;
 
 /// What can happen.
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of fault, on or off")]
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
     /// What it is called.
@@ -102,9 +103,12 @@ pub const SLOW: Scope = Scope {
     name: "slow decider",
     may_be_sold_out: true,
     shoppers_cancel: true,
+    staff_refund: true,
     provider_declines: true,
+    provider_fails: true,
     somebody_is_slow: true,
-    sights: &[Sight::Completed, Sight::PaidTooLate],
+    acknowledged_apart: false,
+    sights: &[Sight::Completed, Sight::PaidTooLate, Sight::RefundedInParts],
     ..QUIET
 };
 
@@ -117,7 +121,13 @@ pub const ROLLBACK: Scope = Scope {
     acknowledged_apart: false,
     staff_refund: true,
     provider_fails: true,
-    sights: &[Sight::OrderLost, Sight::ChargeOrphaned, Sight::CompletedAfterLoss],
+    sights: &[
+        Sight::OrderLost,
+        Sight::ChargeOrphaned,
+        Sight::RefundForgotten,
+        Sight::StuckByLoss,
+        Sight::CompletedAfterLoss,
+    ],
     ..QUIET
 };
 

@@ -5,6 +5,7 @@ use shopwright_domain::order::State;
 use shopwright_domain::reservation::Reservation;
 use stateright::Property;
 
+use crate::calm::is_stuck_by_loss;
 use crate::model::ShopModel;
 use crate::world::{Charge, Saga, World};
 
@@ -23,12 +24,16 @@ pub enum Sight {
     PaidTooLate,
     /// Two refunds that staff asked for returned all of the money.
     RefundedInParts,
-    /// An order was called off because the provider repeats an error for ever.
+    /// The provider repeats an error for ever, and is asked to stop.
     StoredError,
     /// An accepted order is gone with Redis's last writes.
     OrderLost,
     /// An order was called off, and its money is with the provider.
     ChargeOrphaned,
+    /// Staff's refund is forgotten, the money is back.
+    RefundForgotten,
+    /// Such an order was called off, and asks for ever for money that is back already.
+    StuckByLoss,
     /// Redis lost writes about an order, which completed all the same.
     CompletedAfterLoss,
 }
@@ -63,7 +68,7 @@ impl Sight {
                     state == State::Refunded && saga.book.granted.count_ones() == 2
                 })
             }),
-            Self::StoredError => Property::sometimes("seen: called off after a stored error", |model, world| {
+            Self::StoredError => Property::sometimes("seen: an error for ever, and a stop", |model, world| {
                 any(model, world, |saga, state| {
                     state == State::Charging && saga.book.charge == Charge::Error && saga.hands.may_stop
                 })
@@ -76,6 +81,14 @@ impl Sight {
                     state == State::Cancelled && saga.book.charge == Charge::Charged
                 })
             }),
+            Self::RefundForgotten => {
+                Property::sometimes("loss: a refund is forgotten, its money is back", |model, world| {
+                    any(model, world, |saga, state| {
+                        state == State::Completed && saga.book.refunded > 0 && saga.stored.refunds == [0; 3]
+                    })
+                })
+            }
+            Self::StuckByLoss => Property::sometimes("loss: asks for ever for what is back already", is_stuck_by_loss),
             Self::CompletedAfterLoss => {
                 Property::sometimes("seen: completed after losing writes", |model, world: &World| {
                     world.came_back() && any(model, world, |_, state| state == State::Completed)

@@ -167,6 +167,9 @@ fn store(model: &ShopModel, world: &mut World, saga: usize, verdict: Verdict) {
         Verdict::Advance(advance) => {
             let breach = stored.order.and_then(|order| breach(model, order, advance.order));
             stored.order = Some(advance.order);
+            if let Some(pause) = &mut world.pause {
+                pause.is_outdated |= usize::from(pause.saga) == saga;
+            }
             stored.entries.add(advance.entries);
             if let Some(refund) = model.table.refund(advance.refund) {
                 let was = std::mem::replace(&mut stored.refunds[refund.slot as usize], advance.refund);
@@ -326,6 +329,7 @@ fn read(world: &mut World, saga: usize, cause: Cause, entry: Option<Entry>) {
         saga: u8::from(saga == 1),
         read,
         cause,
+        is_outdated: false,
         entry,
     });
 }
@@ -333,9 +337,8 @@ fn read(world: &mut World, saga: usize, cause: Cause, entry: Option<Entry>) {
 fn store_late(model: &ShopModel, world: &mut World) {
     let Some(pause) = world.pause.take() else { return };
     let saga = usize::from(pause.saga);
-    let is_current = world.sagas[saga].stored.order == Some(pause.read);
     // A refused store leaves the entry in hand; deciding anew is another delivery.
-    if is_current || !model.rules.compares_versions() {
+    if !pause.is_outdated || !model.rules.compares_versions() {
         store(model, world, saga, model.table.verdict(pause.read, pause.cause));
         if let Some(entry) = pause.entry {
             world.sagas[saga].stored.entries.handle(entry);

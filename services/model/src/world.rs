@@ -175,6 +175,8 @@ pub struct Pause {
     pub read: OrderNumber,
     /// What happened to it.
     pub cause: Cause,
+    /// Somebody else has stored since: the order has another version now.
+    pub is_outdated: bool,
     /// The entry in hand, which counts as handled once that is stored.
     pub entry: Option<Entry>,
 }

@@ -53,7 +53,7 @@ fn remember(refunds: &mut Vec<Refund>, refund: Refund) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn counters_and_times_decide_nothing(
