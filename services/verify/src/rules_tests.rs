@@ -172,43 +172,43 @@ type Change = fn(&mut OrderBooks, &mut Order);
 fn every_changed_book_is_noticed() {
     let edits: Vec<(&str, Invariant, Change)> = vec![
         ("other total", Invariant::Money, |_, order| {
-            order.total = Some(Amount::new(1_200).unwrap())
+            order.total = Some(Amount::new(1_200).unwrap());
         }),
         ("line price", Invariant::Money, |_, order| {
-            order.lines[0].unit_price = Some(Amount::new(334).unwrap())
+            order.lines[0].unit_price = Some(Amount::new(334).unwrap());
         }),
         ("captured twice", Invariant::Money, |_, order| {
-            order.captured = Amount::new(2_398).unwrap()
+            order.captured = Amount::new(2_398).unwrap();
         }),
         ("refund unbooked", Invariant::Money, |_, order| {
             order.ledger.pop();
         }),
         ("two captures", Invariant::Money, |_, order| {
-            order.ledger.insert(0, order.ledger[0])
+            order.ledger.insert(0, order.ledger[0]);
         }),
         ("refunded more", Invariant::Money, |_, order| {
-            order.refunded = Amount::new(1_300).unwrap()
+            order.refunded = Amount::new(1_300).unwrap();
         }),
         ("refund lost", Invariant::Money, |books, _| {
-            books.refunds[0].document = Document::Missing
+            books.refunds[0].document = Document::Missing;
         }),
         ("still open", Invariant::Money, |_, order| {
-            order.open_refunds.push(order.refunds[0])
+            order.open_refunds.push(order.refunds[0]);
         }),
         ("never asked", Invariant::Provider, |books, _| {
-            books.charge = ChargeBook::default()
+            books.charge = ChargeBook::default();
         }),
         ("taken twice", Invariant::Provider, |books, _| {
-            books.charge.captured = 2_398
+            books.charge.captured = 2_398;
         }),
         ("not given back", Invariant::Provider, |books, _| {
-            books.charge.refunded = 0
+            books.charge.refunded = 0;
         }),
         ("given back twice", Invariant::Provider, |books, _| {
-            books.charge.refunded = 1_000
+            books.charge.refunded = 1_000;
         }),
         ("refund refused", Invariant::Provider, |books, _| {
-            books.refunds[0].provider_state = "failed".into()
+            books.refunds[0].provider_state = "failed".into();
         }),
         ("released", Invariant::OrderReservation, |books, _| {
             books.reservation = Document::Present(ReservationBook {
@@ -217,19 +217,19 @@ fn every_changed_book_is_noticed() {
             });
         }),
         ("no reservation", Invariant::OrderReservation, |books, _| {
-            books.reservation = Document::Missing
+            books.reservation = Document::Missing;
         }),
         ("other lines", Invariant::OrderReservation, |_, order| {
-            order.lines[0].quantity = 4
+            order.lines[0].quantity = 4;
         }),
         ("completed twice", Invariant::DoubleEffect, |_, order| {
             order.timeline.push(*order.timeline.last().unwrap());
         }),
         ("due for nothing", Invariant::Termination, |books, _| {
-            books.due = Some(1.0)
+            books.due = Some(1.0);
         }),
         ("unreadable", Invariant::Documents, |books, _| {
-            books.reservation = Document::Broken
+            books.reservation = Document::Broken;
         }),
     ];
     for (what, invariant, change) in edits {
