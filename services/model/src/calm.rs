@@ -5,8 +5,9 @@ use shopwright_domain::reservation::Reservation;
 
 use crate::entry::Entry;
 use crate::model::{Answered, Granted, ShopModel};
+use crate::provider::{call_charge, call_refund, call_stop};
 use crate::sample::Slot;
-use crate::step::{asks_to_charge, call_charge, call_refund, call_stop, deliver, happen, receive_all};
+use crate::step::{asks_to_charge, deliver, happen, receive_all};
 use crate::table::Cause;
 use crate::world::{Charge, Saga, World};
 

@@ -2,7 +2,7 @@
 //! `::reservation`), with streams that repeat and reorder, processes that die or pause anywhere, a provider that answers
 //! late, twice or never, and a Redis that loses its last writes. `docs/model.md` says what is modelled and what is not.
 //!
-//! Read [`world`] for what a state is, [`model`] for what can happen, [`step`] for what comes of it, [`invariants`] and
+//! Read [`world`] for what a state is, [`model`] for what can happen, [`step`] and [`provider`] for what comes of it, [`invariants`] and
 //! [`calm`] for what must hold, [`scope`] for what is checked together.
 
 pub mod calm;
@@ -11,6 +11,7 @@ pub mod entry;
 pub mod facts;
 pub mod invariants;
 pub mod model;
+pub mod provider;
 pub mod rules;
 pub mod sample;
 pub mod scope;

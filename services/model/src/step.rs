@@ -1,15 +1,16 @@
 //! What one thing that happens does to the whole. Each is one script of one owner, one call of the provider, or one
 //! acknowledgement; whatever lies between two of them can be interrupted there.
 
-use shopwright_domain::order::{ChargeAnswer, State};
+use shopwright_domain::order::State;
 use shopwright_domain::reservation::{Request, StockMove};
 
 use crate::entry::Entry;
 use crate::facts::OrderFacts;
-use crate::model::{Action, Answered, Granted, ShopModel};
-use crate::sample::{Slot, TOTAL};
+use crate::model::{Action, ShopModel};
+use crate::provider::{call_charge, call_refund, call_stop, look_up};
+use crate::sample::Slot;
 use crate::table::{Cause, OrderNumber, RefundNumber, Verdict};
-use crate::world::{Breach, Charge, Disk, Pause, Reply, Saga, Stored, World};
+use crate::world::{Breach, Disk, Pause, Reply, Saga, Stored, World};
 
 /// The world afterwards; the same when nothing comes of it.
 pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
@@ -213,77 +214,6 @@ fn breach(model: &ShopModel, old: OrderNumber, new: OrderNumber) -> Option<Breac
     }
     let rebooked = new.refunded < old.refunded || (old.captured > 0 && new.captured != old.captured);
     rebooked.then_some(Breach::Rebooked)
-}
-
-/// What the provider's book says, as an answer.
-fn clear(charge: Charge) -> Option<Reply> {
-    match charge {
-        Charge::Nothing | Charge::Error => None,
-        Charge::Charged => Some(Reply::Charged),
-        Charge::Declined => Some(Reply::Declined),
-        Charge::Stopped => Some(Reply::Stopped),
-    }
-}
-
-/// The charge that is under way, as the provider does it.
-pub fn call_charge(world: &mut World, saga: usize, choice: Charge, answered: Answered) {
-    let saga = &mut world.sagas[saga];
-    if saga.book.charge == Charge::Nothing {
-        saga.book.charge = choice;
-        if choice == Charge::Charged {
-            saga.book.captured += TOTAL;
-        }
-    }
-    if answered == Answered::Yes {
-        saga.hands.replies |= clear(saga.book.charge).map_or(0, Reply::bit);
-    }
-}
-
-/// The stop, as the provider does it.
-pub fn call_stop(world: &mut World, saga: usize, answered: Answered) {
-    let saga = &mut world.sagas[saga];
-    if matches!(saga.book.charge, Charge::Nothing | Charge::Error) {
-        saga.book.charge = Charge::Stopped;
-    }
-    if answered == Answered::Yes {
-        saga.hands.replies |= clear(saga.book.charge).map_or(0, Reply::bit);
-    }
-}
-
-fn look_up(model: &ShopModel, world: &mut World, saga: usize) {
-    let saga = &mut world.sagas[saga];
-    let reply = match (saga.book.charge, model.rules.concludes_from_not_found()) {
-        (Charge::Nothing, ChargeAnswer::Unknown) => None,
-        (Charge::Nothing, ChargeAnswer::Charged) => Some(Reply::Charged),
-        (Charge::Nothing, ChargeAnswer::Declined) => Some(Reply::Declined),
-        (Charge::Nothing, ChargeAnswer::Stopped) => Some(Reply::Stopped),
-        (charge, _) => clear(charge),
-    };
-    saga.hands.replies |= reply.map_or(0, Reply::bit);
-}
-
-/// The refund, as the provider does it: the same id is answered the same for ever.
-pub fn call_refund(world: &mut World, saga: usize, slot: Slot, granted: Granted, answered: Answered) {
-    let saga = &mut world.sagas[saga];
-    let (book, amount) = (&mut saga.book, saga.hands.may_refund[slot as usize]);
-    let is_known = book.granted & slot.bit() != 0;
-    let is_refused = book.refused & slot.bit() != 0 || book.refunded + amount > book.captured;
-    if !is_known && !is_refused {
-        if granted == Granted::Yes {
-            book.granted |= slot.bit();
-            book.refunded += amount;
-        } else {
-            book.refused |= slot.bit();
-        }
-    }
-    if answered == Answered::Yes {
-        let reply = if book.granted & slot.bit() != 0 {
-            Reply::Succeeded(slot)
-        } else {
-            Reply::Failed(slot)
-        };
-        saga.hands.replies |= reply.bit();
-    }
 }
 
 /// What an answer is to an order, with the refund's document as it is now. None without a document.
