@@ -63,7 +63,7 @@ pub(super) async fn place(
     let now = actor.store.now().await.map_err(api_error)?;
     let decision = order::place(placing, now, &actor.policy);
     // A conflict can only be this very order, stored by an attempt whose answer was lost: the id is new.
-    actor.store.commit(&decision).await.map_err(write_error)?;
+    actor.store.commit(&decision, None).await.map_err(write_error)?;
     actor.metrics.placed(&decision.order);
     tracing::info!(order = %decision.order.id, "order placed");
     let location = format!("/v1/orders/{}", decision.order.id);
