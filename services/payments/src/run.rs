@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_PAYMENTS, ShopKeys};
 use shopwright_kit::{
-    AdminKey, Redis, Secret, admin, consumer_metrics, metrics as kit_metrics, search_index::IndexReady, serve,
-    shutdown, telemetry,
+    AdminKey, Capacity, Redis, Secret, admin, consumer_metrics, idempotency, metrics as kit_metrics,
+    search_index::IndexReady, serve, shutdown, sse::Places, telemetry,
 };
 use shopwright_streams::consume::{self, Counters, Settings};
 use tokio::net::TcpListener;
@@ -16,12 +16,14 @@ use tokio_util::sync::CancellationToken;
 use crate::act::Actor;
 use crate::cli::{Arguments, Command, Consume, Serve};
 use crate::consume::{JobHandler, StockHandler};
-use crate::http::{ApiState, router};
+use crate::http::{ApiState, WATCHERS, router};
 use crate::index;
 use crate::metrics::Metrics;
 use crate::provider::Simulated;
 use crate::store::Store;
 use crate::sweep;
+use crate::token::TokenKeys;
+use crate::watch::Watch;
 
 /// Runs the command until SIGTERM or SIGINT.
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -35,9 +37,11 @@ async fn run_serve(arguments: Serve) -> anyhow::Result<()> {
     telemetry::init(&arguments.log)?;
     let shutdown = shutdown::on_signals()?;
     let keys = ShopKeys::new(&arguments.shop.shop_name);
-    let redis = Redis::new(&arguments.redis.settings()?)?;
+    let settings = arguments.redis.settings()?;
+    let redis = Redis::new(&settings)?;
     let migration = arguments.redis.settings_as("migration", "MIGRATION_PASSWORD")?;
     let admin_key = AdminKey::new(Secret::from_environment("ADMIN_KEY")?);
+    let token_keys = TokenKeys::from_environment()?;
 
     let mut registry = kit_metrics::registry();
     let http_metrics = kit_metrics::HttpMetrics::register(&mut registry);
@@ -57,10 +61,20 @@ async fn run_serve(arguments: Serve) -> anyhow::Result<()> {
     let readiness = admin::Readiness::new(shutdown.clone())
         .check("redis", redis.readiness())
         .check("search_index", index_ready.readiness());
+    let (capacity, watch) = (Capacity::default(), Watch::new(actor.store.clone()));
+    tokio::spawn(capacity.clone().watch(redis, shutdown.clone()));
+    tokio::spawn(watch.clone().run(settings.client()?, shutdown.clone()));
     let state = ApiState {
         actor,
         currency: arguments.orders.shop_currency,
         admin_key,
+        token_keys,
+        retention: idempotency::RETENTION,
+        capacity,
+        watch,
+        places: Places::new(WATCHERS),
+        streams: settings.consumer_client().shared(),
+        shutdown: shutdown.clone(),
     };
     let application = serve::public(router(state), http_metrics, serve::Limits::default());
     let listener = bind("public", arguments.listen.listen_address).await?;
