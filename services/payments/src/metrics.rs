@@ -67,7 +67,7 @@ impl Metrics {
         );
         registry.register(
             "refunds_refused",
-            "Refunds that the provider refused; they are asked for again",
+            "Refunds that the provider refused",
             metrics.refunds_refused.clone(),
         );
         registry.register(
@@ -95,7 +95,7 @@ impl Metrics {
     /// A changed order.
     pub fn transition(&self, from: &Order, to: &Order) {
         if from.state != to.state {
-            tracing::info!(order = %to.id, from = from.state.as_str(), to = to.state.as_str(), version = to.version, "order moved");
+            tracing::info!(order = %to.id, from = from.state.as_str(), to = to.state.as_str(), version = to.version, request_id = to.request_id, traceparent = to.traceparent, "order moved");
             self.placed(to);
         }
     }

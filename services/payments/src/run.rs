@@ -131,7 +131,7 @@ async fn run_consume(arguments: Consume) -> anyhow::Result<()> {
         drained.clone(),
     ));
 
-    let stock = consume::run(
+    let stock = consume::run_batches(
         client.clone(),
         stock_settings,
         Arc::new(StockHandler::new(actor.clone())),

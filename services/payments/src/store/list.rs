@@ -4,7 +4,7 @@ use redis::RedisError;
 use shopwright_domain::order::{Order, State};
 use shopwright_kit::search_index::is_missing;
 
-use super::{Store, StoreError, parse};
+use super::{Store, StoreError};
 
 impl Store {
     /// At most `limit` orders, newest first; all, or those in one state. A search is a view that lags writes by moments.
@@ -39,10 +39,10 @@ impl Store {
             });
             // A document deleted between match and read comes without fields.
             if let Some((_, text)) = fields.into_iter().find(|(name, _)| name == "$") {
-                match parse(key, &text) {
+                match serde_json::from_str(&text) {
                     Ok(order) => orders.push(order),
                     // One broken document must not hide all the others.
-                    Err(error) => tracing::error!(%error, "left out of a list"),
+                    Err(error) => tracing::error!(key, %error, "a document that is not understood was left out of a list"),
                 }
             }
         }

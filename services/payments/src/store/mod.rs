@@ -16,7 +16,7 @@ mod read;
 
 pub use commit::{ADVANCE, Committed, Mark};
 pub use error::StoreError;
-pub use read::{Loaded, LoadedMany};
+pub use read::{Grounds, Loaded, LoadedMany};
 
 struct Scripts {
     advance: Script,
@@ -68,10 +68,6 @@ impl Store {
     pub fn keys(&self) -> &ShopKeys {
         &self.keys
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(key: String, text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|source| StoreError::Document { key, source })
 }
 
 /// A time as the API and events write it, always with three decimals, so that text sorts as time does.

@@ -1,10 +1,14 @@
-//! One thing that happened to one order: read, decide, store; on a conflict again.
+//! What happened to orders: read, decide, store; on a conflict again. One at a time here, many at once in [`batch`].
 
 use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::order::{Input, Order, Outcome, Policy, RefundAnswer, Refusal, Stay, decide};
 
 use crate::metrics::Metrics;
-use crate::store::{Committed, Loaded, Mark, Store, StoreError};
+use crate::store::{Committed, Grounds, Mark, Store, StoreError};
+
+mod batch;
+
+pub use batch::Answer;
 
 /// How often a decision is made anew when somebody else was faster.
 const ATTEMPTS: u32 = 3;
@@ -16,6 +20,17 @@ pub enum Happening {
     Input(Input),
     /// The provider's answer about a refund, whose document is read with the order.
     Refund(RefundId, RefundAnswer),
+}
+
+impl Happening {
+    /// The order, and what happened to it; none when a document is missing.
+    fn with(&self, grounds: Grounds) -> Option<(Order, Input)> {
+        let input = match self {
+            Self::Input(input) => input.clone(),
+            Self::Refund(_, answer) => Input::Refund(grounds.refund?, *answer),
+        };
+        Some((grounds.order?, input))
+    }
 }
 
 /// What became of a request.
@@ -68,30 +83,33 @@ impl Actor {
     }
 
     /// The same for a request that may be repeated: its mark is stored with the change, and looked for before anything is
-    /// decided. A refusal counts only when the mark is not there: a request that is known had its effect, whatever the
-    /// rules say now.
+    /// decided: a request that is known had its effect, whatever the rules would say now.
     pub async fn act_marked(&self, id: OrderId, happening: &Happening, mark: &Mark) -> Result<Acted, ActError> {
         self.attempt(id, happening, Some(mark)).await
     }
 
     async fn attempt(&self, id: OrderId, happening: &Happening, mark: Option<&Mark>) -> Result<Acted, ActError> {
+        let refund = match happening {
+            Happening::Input(_) => None,
+            Happening::Refund(refund, _) => Some(*refund),
+        };
         for _ in 0..ATTEMPTS {
-            if let Some(mark) = mark
-                && let Some(record) = self.store.mark(&mark.id).await?
-            {
+            let grounds = self.store.grounds(id, refund, mark).await?;
+            if let Some(record) = grounds.record {
                 return Ok(Acted::Known(record));
             }
-            let (loaded, input) = self.read(id, happening).await?;
-            let decision = match decide(&loaded.order, &input, loaded.now, &self.policy)? {
+            let now = grounds.now;
+            let (order, input) = happening.with(grounds).ok_or(ActError::Missing)?;
+            let decision = match decide(&order, &input, now, &self.policy)? {
                 Outcome::Stay(stay) => {
-                    self.note(&loaded.order, &input, stay);
-                    return Ok(Acted::Unchanged(loaded.order));
+                    self.note(&order, &input, stay);
+                    return Ok(Acted::Unchanged(order));
                 }
                 Outcome::Advance(decision) => decision,
             };
             match self.store.commit(&decision, mark).await? {
                 Committed::Stored => {
-                    self.metrics.transition(&loaded.order, &decision.order);
+                    self.metrics.transition(&order, &decision.order);
                     return Ok(Acted::Changed(decision.order));
                 }
                 Committed::Known(record) => return Ok(Acted::Known(record)),
@@ -99,20 +117,6 @@ impl Actor {
             };
         }
         Err(ActError::Contended)
-    }
-
-    async fn read(&self, id: OrderId, happening: &Happening) -> Result<(Loaded, Input), ActError> {
-        match happening {
-            Happening::Input(input) => {
-                let loaded = self.store.load(id).await?.ok_or(ActError::Missing)?;
-                Ok((loaded, input.clone()))
-            }
-            Happening::Refund(refund, answer) => {
-                let read = self.store.load_with_refund(id, *refund).await?;
-                let (loaded, refund) = read.ok_or(ActError::Missing)?;
-                Ok((loaded, Input::Refund(refund, *answer)))
-            }
-        }
     }
 
     fn note(&self, order: &Order, input: &Input, stay: Stay) {
