@@ -82,7 +82,10 @@ async fn nobody_administers() {
     let shop = Shop::start().await;
     for user in User::ALL {
         for words in NOBODY {
-            refused(&shop, user, words).await;
+            // Who compares all books has to find them.
+            if user != User::Verify || words[0] != "SCAN" {
+                refused(&shop, user, words).await;
+            }
         }
     }
     let anonymous = redis::Client::open(format!("redis://{}:{}", shop.stack.host(), shop.stack.port())).unwrap();
