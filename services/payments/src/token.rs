@@ -147,8 +147,7 @@ impl TokenKeys {
             return false;
         };
         let mut keys = self.all().filter(|key| key.id == id);
-        keys.next()
-            .is_some_and(|key| key.mac(order).verify_slice(&mac).is_ok())
+        keys.next().is_some_and(|key| key.mac(order).verify_slice(&mac).is_ok())
     }
 
     fn sign_by(key: &TokenKey, order: OrderId) -> OrderToken {

@@ -44,7 +44,9 @@ impl Actor {
         }
         let contended = Arc::new(ActError::Contended);
         let answers = answers.into_iter();
-        answers.map(|answer| answer.unwrap_or_else(|| Err(contended.clone()))).collect()
+        answers
+            .map(|answer| answer.unwrap_or_else(|| Err(contended.clone())))
+            .collect()
     }
 
     /// Reads, decides and stores once. Whoever met a conflict stays without an answer.

@@ -50,9 +50,7 @@ fn of_refusal(refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::Conflict(_) | Refusal::NotRefundable(_) => ApiError::conflict("order_state_conflict", detail),
         Refusal::TooManyRefunds => ApiError::conflict("too_many_refunds", detail),
-        Refusal::RefundExceeds(_) => {
-            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "refund_exceeds_captured", detail)
-        }
+        Refusal::RefundExceeds(_) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "refund_exceeds_captured", detail),
         Refusal::LinesDiffer => ApiError::internal(&refusal),
     }
 }

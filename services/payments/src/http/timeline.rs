@@ -9,9 +9,9 @@ use shopwright_domain::money::Money;
 use shopwright_domain::order::{self, Order, Passage, Posting, PostingKind};
 use shopwright_kit::{ApiError, Json};
 
+use super::ApiState;
 use super::access::OrderAccess;
 use super::orders::{self, Items};
-use super::ApiState;
 use crate::store::rfc3339;
 
 /// Something that happened to an order, and when.

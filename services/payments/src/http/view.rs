@@ -176,7 +176,9 @@ mod tests {
             unit_price: Amount::new(5).unwrap(),
         };
         let outcome = decide(&placed, &Input::StockReserved(vec![priced]), 2_000, &policy).unwrap();
-        let Outcome::Advance(decision) = outcome else { panic!("nothing to store") };
+        let Outcome::Advance(decision) = outcome else {
+            panic!("nothing to store")
+        };
         let reserved = decision.order;
         assert_ne!(OrderView::from(&reserved), OrderView::from(&placed));
         assert_eq!(OrderView::as_placed(&reserved), OrderView::from(&placed));

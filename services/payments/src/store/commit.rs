@@ -48,10 +48,7 @@ impl Store {
     /// Stores each decision by itself, in one round trip. Decisions of one order must not come together: the second would
     /// be made for a version that, when the first one fails, somebody else may have stored. The outer error means that
     /// nothing is known of any.
-    pub async fn commit_all(
-        &self,
-        decisions: &[&Decision],
-    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+    pub async fn commit_all(&self, decisions: &[&Decision]) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
         let calls: Vec<_> = decisions.iter().map(|decision| (*decision, None)).collect();
         self.send(&calls).await
     }
@@ -69,14 +66,22 @@ impl Store {
     ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
         let arguments = calls.iter().map(|(decision, mark)| self.arguments(decision, *mark));
         let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
-        let known = arguments.iter().map(|call| call.as_cmd("EVALSHA", self.scripts.advance.get_hash()));
+        let known = arguments
+            .iter()
+            .map(|call| call.as_cmd("EVALSHA", self.scripts.advance.get_hash()));
         let mut replies = self.pipeline(known).await?;
         // A Redis that has not seen the script yet is sent it whole, for those that did not run.
         let unknown: Vec<_> = (0..replies.len().min(calls.len()))
-            .filter(|index| replies[*index].as_ref().is_err_and(|error| error.code() == Some("NOSCRIPT")))
+            .filter(|index| {
+                replies[*index]
+                    .as_ref()
+                    .is_err_and(|error| error.code() == Some("NOSCRIPT"))
+            })
             .collect();
         if !unknown.is_empty() {
-            let whole = unknown.iter().map(|index| arguments[*index].as_cmd("EVAL", &self.scripts.advance_source));
+            let whole = unknown
+                .iter()
+                .map(|index| arguments[*index].as_cmd("EVAL", &self.scripts.advance_source));
             for (index, reply) in unknown.iter().zip(self.pipeline(whole).await?) {
                 replies[*index] = reply;
             }
@@ -145,7 +150,11 @@ struct Arguments {
 impl Arguments {
     fn as_cmd(&self, how: &str, script: &str) -> Cmd {
         let mut command = redis::cmd(how);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.values);
+        command
+            .arg(script)
+            .arg(self.keys.len())
+            .arg(&self.keys)
+            .arg(&self.values);
         command
     }
 }

@@ -42,7 +42,9 @@ impl Store {
                 match serde_json::from_str(&text) {
                     Ok(order) => orders.push(order),
                     // One broken document must not hide all the others.
-                    Err(error) => tracing::error!(key, %error, "a document that is not understood was left out of a list"),
+                    Err(error) => {
+                        tracing::error!(key, %error, "a document that is not understood was left out of a list")
+                    }
                 }
             }
         }

@@ -88,7 +88,13 @@ mod tests {
     fn a_hint_is_an_order_and_its_version() {
         let id = OrderId::generate();
         assert_eq!(parse(format!("{id} 7").as_bytes()), Some((id, 7)));
-        for wrong in [format!("{id}"), format!("{id} "), format!("{id} 7 8"), format!("{id} -1"), " 7".into()] {
+        for wrong in [
+            format!("{id}"),
+            format!("{id} "),
+            format!("{id} 7 8"),
+            format!("{id} -1"),
+            " 7".into(),
+        ] {
             assert_eq!(parse(wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(parse(b"\xff 7"), None);

@@ -298,7 +298,10 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         let mut registry = self.watch.registry();
         // This one is still counted.
-        let is_last = registry.watched.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1);
+        let is_last = registry
+            .watched
+            .get(&self.id)
+            .is_some_and(|sender| sender.receiver_count() <= 1);
         if is_last {
             registry.watched.remove(&self.id);
             registry.wanted.remove(&self.id);
