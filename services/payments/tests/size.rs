@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shopwright_domain::access::User;
-use shopwright_domain::order::{State, place};
+use shopwright_domain::order::{Order, State, place};
+use shopwright_kit::Record;
 use shopwright_kit::search_index::IndexReady;
 use shopwright_payments::index;
-use shopwright_payments::store::Committed;
+use shopwright_payments::store::{Committed, Mark};
 use support::{Inventory, Running, Shop, at_rest, eventually, mark, patient, placing};
 
 const ORDERS: u64 = 300;
@@ -29,6 +30,16 @@ async fn memory(shop: &Shop, key: &str) -> u64 {
         .await
         .unwrap();
     bytes.unwrap_or(0)
+}
+
+/// As the API keeps it of a new order.
+fn record(order: &Order) -> Record {
+    Record {
+        fingerprint: support::sha256_hex("body"),
+        status: 202,
+        id: order.id.to_string(),
+        result: Some(serde_json::json!({"token_key": "2026a"})),
+    }
 }
 
 async fn used(shop: &Shop) -> u64 {
@@ -60,7 +71,10 @@ async fn a_completed_order_takes_a_few_kilobytes() {
         let (mut ids, mut marks) = (Vec::new(), Vec::new());
         for number in from..to {
             let decision = place(placing(1), actor.store.now().await.unwrap(), &actor.policy);
-            let mark = mark(&number.to_string());
+            let mark = Mark {
+                record: record(&decision.order).to_json(),
+                ..mark(&number.to_string())
+            };
             let committed = actor.store.commit(&decision, Some(&mark)).await.unwrap();
             assert_eq!(committed, Committed::Stored);
             ids.push(decision.order.id);
