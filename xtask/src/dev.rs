@@ -40,7 +40,7 @@ pub(crate) async fn run(once: bool) -> Result<()> {
         })?)
     })?;
     create_groups(&redis).await?;
-    let admin_key = random_word();
+    let admin_key = workspace::random_word();
     let mut processes = Processes::new(&folder.path().join("logs"))?;
     let address = steps.run("start the services", || {
         start_services(&mut processes, &binaries, &redis, &passwords, &admin_key)
@@ -80,7 +80,7 @@ struct Passwords(Vec<(User, String)>);
 
 impl Passwords {
     fn random() -> Self {
-        Self(User::ALL.iter().map(|user| (*user, random_word())).collect())
+        Self(User::ALL.iter().map(|user| (*user, workspace::random_word())).collect())
     }
 
     fn acl(&self) -> Vec<String> {
@@ -104,12 +104,6 @@ impl Passwords {
 
 fn sha256_hex(text: &str) -> String {
     workspace::hexadecimal(&Sha256::digest(text))
-}
-
-fn random_word() -> String {
-    let mut bytes = [0_u8; 24];
-    rand::fill(&mut bytes);
-    workspace::hexadecimal(&bytes)
 }
 
 /// What the operator does in a cluster: groups exist before traffic, at the beginning of their streams.
@@ -171,7 +165,11 @@ fn start_services(
     };
     let environment = service(User::Inventory, "inventory", &serving(inventory_address))?;
     start("inventory", inventory, "serve", environment)?;
-    let environment = service(User::Payments, "payments", &serving(payments_address))?;
+    let mut environment = service(User::Payments, "payments", &serving(payments_address))?;
+    environment.push((
+        "ORDER_TOKEN_KEYS",
+        format!("1:{}", sha256_hex(&workspace::random_word())),
+    ));
     start("payments", payments, "serve", environment)?;
     start(
         "inventory-consumer",

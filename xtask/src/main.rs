@@ -12,6 +12,7 @@ mod generate;
 mod image;
 mod install;
 mod interrupt;
+mod order_tables;
 mod preflight;
 mod processes;
 mod report;

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub due_failed: Counter,
     /// Refunds that the provider refused.
     pub refunds_refused: Counter,
+    /// Entries that were to be tried again: Redis was away or full, or others were faster every time.
+    pub postponed: Counter,
     /// Entries that could not be read.
     pub broken: Counter,
     /// Entries of a type that is unknown here.
@@ -69,6 +71,11 @@ impl Metrics {
             "refunds_refused",
             "Refunds that the provider refused",
             metrics.refunds_refused.clone(),
+        );
+        registry.register(
+            "entries_postponed",
+            "Stream entries that had to wait for Redis or for others",
+            metrics.postponed.clone(),
         );
         registry.register(
             "entries_broken",

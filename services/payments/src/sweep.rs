@@ -53,12 +53,11 @@ pub async fn sweep(actor: &Actor) -> Result<usize, Arc<ActError>> {
     crash::point("payments.sweep.after_lease");
     let mut due = Vec::with_capacity(members.len());
     for member in &members {
-        match member.parse::<OrderId>() {
-            Ok(id) => due.push((id, Input::Due)),
-            Err(_) => {
-                tracing::error!("a due time names no order; it is dropped");
-                actor.store.drop_due(member).await.map_err(failed)?;
-            }
+        if let Ok(id) = member.parse::<OrderId>() {
+            due.push((id, Input::Due));
+        } else {
+            tracing::error!("a due time names no order; it is dropped");
+            actor.store.drop_due(member).await.map_err(failed)?;
         }
     }
     let answers = actor.act_all(&due).await;

@@ -130,16 +130,11 @@ impl Chain<'_> {
     /// Takes one more decision in; not when that would take two documents of refunds, since a change has room for one.
     fn advance(&mut self, next: Decision) -> bool {
         let step = next.order.clone();
-        let joined = match self.decision.take() {
-            None => next,
-            Some(earlier) => match join(&self.before, &earlier, next) {
-                Some(joined) => joined,
-                None => {
-                    self.decision = Some(earlier);
-                    return false;
-                }
-            },
+        let joined = match &self.decision {
+            None => Some(next),
+            Some(earlier) => join(&self.before, earlier, next),
         };
+        let Some(joined) = joined else { return false };
         self.decision = Some(joined);
         self.steps.push(step);
         true

@@ -125,7 +125,7 @@ impl<P: Provider> Handler for JobHandler<P> {
             Ok(()) => Outcome::Done,
             Err(error) => {
                 let outcome = after(&error);
-                report(&[(entry, Arc::new(error))]);
+                report(&[(entry, Arc::new(error))], &self.actor.metrics);
                 outcome
             }
         }

@@ -53,8 +53,8 @@ fn after(error: &ActError) -> Outcome {
 }
 
 /// Logs what was not done: one line for all that only has to wait, one for each of the others.
-fn report<E: AsRef<ActError>>(failures: &[(&Entry, E)]) {
-    let mut waiting = (0, None);
+fn report<E: AsRef<ActError>>(failures: &[(&Entry, E)], metrics: &Metrics) {
+    let mut waiting = (0_u64, None);
     for (entry, error) in failures {
         let (stream, id, error) = (&entry.stream, entry.id, error.as_ref());
         match after(error) {
@@ -66,6 +66,7 @@ fn report<E: AsRef<ActError>>(failures: &[(&Entry, E)]) {
         }
     }
     if let (entries, Some(error)) = waiting {
+        metrics.postponed.inc_by(entries);
         tracing::warn!(entries, %error, "not applied yet; tried again");
     }
 }

@@ -61,7 +61,7 @@ impl BatchHandler for StockHandler {
                 failures.push((&entries[index], error));
             }
         }
-        report(&failures);
+        report(&failures, &self.actor.metrics);
         outcomes
     }
 }

@@ -43,7 +43,7 @@ impl Store {
                     Ok(order) => orders.push(order),
                     // One broken document must not hide all the others.
                     Err(error) => {
-                        tracing::error!(key, %error, "a document that is not understood was left out of a list")
+                        tracing::error!(key, %error, "a document that is not understood was left out of a list");
                     }
                 }
             }

@@ -74,15 +74,12 @@ impl Store {
         keys.extend(refund.map(|refund| self.keys.refund(refund)));
         let mut pipeline = reading(&keys);
         // After the documents: whoever finds no mark knows that they were read before the request had its effect.
-        let (time, texts, record): (Time, Vec<Option<String>>, Option<String>) = match mark {
-            Some(mark) => {
-                pipeline.cmd("GET").arg(self.keys.payments_idempotency(&mark.id));
-                pipeline.query_async(&mut self.redis.idempotent()).await?
-            }
-            None => {
-                let (time, texts) = pipeline.query_async(&mut self.redis.idempotent()).await?;
-                (time, texts, None)
-            }
+        let (time, texts, record): (Time, Vec<Option<String>>, Option<String>) = if let Some(mark) = mark {
+            pipeline.cmd("GET").arg(self.keys.payments_idempotency(&mark.id));
+            pipeline.query_async(&mut self.redis.idempotent()).await?
+        } else {
+            let (time, texts) = pipeline.query_async(&mut self.redis.idempotent()).await?;
+            (time, texts, None)
         };
         let mut documents = keys.into_iter().zip(texts);
         Ok(Grounds {
