@@ -22,7 +22,7 @@ use shopwright_payments::watch::Watch;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::support::{Running, Shop, eventually, patient};
+use crate::support::{Running, Shop, patient};
 
 /// What [`Api::reserve`] takes for a piece.
 const UNIT_PRICE: i64 = 333;
@@ -67,14 +67,12 @@ impl Api {
     /// The same, with another state than the usual one.
     pub async fn with(shop: Shop, actor: Actor, change: impl FnOnce(&mut ApiState)) -> Self {
         let mut running = Running::new();
-        let ready = IndexReady::default();
         running.spawn(index::orders(&shop.keys).keep(
             shop.redis(User::Payments),
             shop.settings(User::Migration),
-            ready.clone(),
+            IndexReady::default(),
             running.token(),
         ));
-        eventually("the index", || std::future::ready(ready.is_ready().then_some(()))).await;
         let watch = Watch::new(actor.store.clone());
         let client = shop.settings(User::Payments).client().unwrap();
         running.spawn(watch.clone().run(client, running.token()));

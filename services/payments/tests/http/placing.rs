@@ -54,7 +54,12 @@ async fn an_order_is_accepted_read_and_listed() {
         ("?limit=2", 2),
     ] {
         let items = eventually(query, || async {
-            let list: Value = list(&api, query).await.json().await.unwrap();
+            let response = list(&api, query).await;
+            if response.status() == 503 {
+                // The index is being made.
+                return None;
+            }
+            let list: Value = response.json().await.unwrap();
             let items = list["items"].as_array().unwrap().clone();
             (items.len() == count).then_some(items)
         })
