@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_INVENTORY, ShopKeys};
 use shopwright_kit::{Redis, admin, consumer_metrics, metrics, serve, shutdown, telemetry};
-use shopwright_streams::consume::{self, Counters};
+use shopwright_streams::consume::{self, Counters, LARGEST_BATCH};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +25,11 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
     let keys = ShopKeys::new(&common.shop.shop_name);
 
     let consumer = arguments.pod.consumer_name();
-    let settings = arguments
+    let mut settings = arguments
         .consumer
         .settings(keys.payments_events(), GROUP_INVENTORY, consumer);
+    // While one full batch is being stored, the next is read.
+    settings.concurrency = 2 * LARGEST_BATCH;
 
     let admin_listener = TcpListener::bind(common.admin.admin_address)
         .await
@@ -58,7 +60,7 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
     let watching = tokio::spawn(redis.clone().watch(drained.clone()));
     let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
     let client = redis_settings.consumer_client();
-    let outcome = consume::run(client, settings, handler, counters, shutdown).await;
+    let outcome = consume::run_batches(client, settings, handler, counters, shutdown).await;
     tracing::info!(unfinished = outcome.unfinished, "drained");
     drained.cancel();
     admin.await??;

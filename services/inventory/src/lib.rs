@@ -9,6 +9,8 @@ pub mod consume;
 pub mod events;
 pub mod product;
 pub mod reactions;
+pub mod repetition;
 pub mod reservations;
+mod scripts;
 pub mod search;
 pub mod serve;
