@@ -8,10 +8,17 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use shopwright_domain::{ids::ProductId, money::Currency};
-use shopwright_kit::{
-    AdminAuthorization, AdminKey, ApiError, FieldError, Json, Keyed, Path, Query, RequestContext, idempotency::replayed,
+use shopwright_domain::{
+    ids::ProductId,
+    keys::{GROUP_PAYMENTS, ShopKeys},
+    money::Currency,
 };
+use shopwright_kit::{
+    AdminAuthorization, AdminKey, ApiError, FieldError, Json, Keyed, Path, Query, RequestContext,
+    dead_letters::{self, Source},
+    idempotency::replayed,
+};
+use shopwright_streams::Shared;
 
 use crate::{
     catalogue::{Adjusted, Catalogue, CatalogueError},
@@ -25,6 +32,8 @@ use crate::{
 const DEFAULT_LIMIT: u16 = 20;
 /// The most products in a list.
 const MAX_LIMIT: u16 = 100;
+/// Base of the admin calls on dead letters.
+const DEAD_LETTERS: &str = "/v1/inventory/dead-letters";
 /// A record that this service would not have written.
 const UNREADABLE: CatalogueError = CatalogueError::Corrupt("the record of a request");
 
@@ -45,14 +54,22 @@ impl FromRef<ApiState> for AdminKey {
     }
 }
 
-/// The routes, without the layers that [`shopwright_kit::serve::public`] adds.
-pub fn router(state: ApiState) -> Router {
+/// The routes, without the layers that [`shopwright_kit::serve::public`] adds. `redis` is for the calls on dead letters.
+pub fn router(state: ApiState, keys: &ShopKeys, redis: Shared) -> Router {
+    // The dead letters of a group lie with the stream's owner, so those of payments, which reads our events, are here.
+    let events = Source {
+        word: "events",
+        stream: keys.inventory_events(),
+        group: GROUP_PAYMENTS.to_owned(),
+    };
+    let admin_key = state.admin_key.clone();
     Router::new()
         .route("/v1/products", get(list).post(create))
         .route("/v1/products/{id}", get(read))
         .route("/v1/products/{id}/stock", get(stock))
         .route("/v1/products/{id}/stock-adjustments", post(adjust))
         .with_state(state)
+        .merge(dead_letters::router(DEAD_LETTERS, vec![events], redis, admin_key))
 }
 
 /// A failed write: one that may have happened is not told to be tried again.

@@ -80,6 +80,7 @@ impl Catalogue {
     pub fn index(keys: &ShopKeys) -> SearchIndex {
         SearchIndex {
             name: keys.products_index(),
+            version: 1,
             prefix: keys.product_prefix(),
             schema: &[
                 "$.name",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_INVENTORY, ShopKeys};
-use shopwright_kit::{Redis, admin, consumer_metrics, metrics, serve, shutdown, telemetry};
+use shopwright_kit::{Redis, admin, consumer_metrics, metrics, schema::Duty, serve, shutdown, telemetry};
 use shopwright_streams::consume::{self, Counters, LARGEST_BATCH};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::{
     cli::ConsumeArguments,
     reactions::{ReactionMetrics, Reactions},
     reservations::Reservations,
+    schema::{Admitted, schema},
 };
 
 /// Consumes until SIGTERM or SIGINT, then finishes what is in hand.
@@ -58,12 +59,20 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
         drained.clone(),
     ));
     let watching = tokio::spawn(redis.clone().watch(drained.clone()));
+    let schema = schema(&keys);
+    // Nothing is read before: an entry that is read and not handled would wait for its next delivery.
+    schema.admit(&redis, Duty::Check, &shutdown).await?;
+    let admission = Admitted::default().keep(schema, redis.clone(), Duty::Check, shutdown.clone());
     let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
     let client = redis_settings.consumer_client();
-    let outcome = consume::run_batches(client, settings, handler, counters, shutdown).await;
+    let (outcome, admission) = tokio::join!(
+        consume::run_batches(client, settings, handler, counters, shutdown),
+        admission
+    );
     tracing::info!(unfinished = outcome.unfinished, "drained");
     drained.cancel();
     admin.await??;
     watching.await?;
+    admission?;
     Ok(())
 }

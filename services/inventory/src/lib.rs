@@ -11,6 +11,7 @@ pub mod product;
 pub mod reactions;
 pub mod repetition;
 pub mod reservations;
+pub mod schema;
 mod scripts;
 pub mod search;
 pub mod serve;

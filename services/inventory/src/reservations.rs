@@ -179,7 +179,11 @@ impl Reservations {
         let mut replies = scripts::send(&self.redis, &sent).await?.into_iter();
         crash::point("inventory.react.after_store");
         let outcomes = calls.iter().map(|call| match call {
-            Ok(_) => outcome(replies.next().ok_or(ReservationError::Corrupt("a pipeline's reply"))??),
+            Ok(_) => outcome(
+                replies
+                    .next()
+                    .ok_or(ReservationError::Corrupt("a pipeline's reply"))??,
+            ),
             Err(error) => Err(error.clone()),
         });
         Ok(outcomes.collect())
@@ -216,7 +220,13 @@ impl Reservations {
         for product in products {
             keys.extend([self.keys.product(*product), self.keys.stock(*product)]);
         }
-        let mut arguments = vec![order_id.to_string(), event.id, event.time, event.traceparent, event.request_id];
+        let mut arguments = vec![
+            order_id.to_string(),
+            event.id,
+            event.time,
+            event.traceparent,
+            event.request_id,
+        ];
         let script = match request.ask {
             Ask::Reserve(placed) => {
                 arguments.push(placed.currency.as_str().to_owned());
@@ -245,8 +255,8 @@ fn held_products(lines: Option<&str>) -> Result<Vec<ProductId>, ReservationError
 }
 
 fn outcome(reply: Value) -> Reply {
-    let (kind, changed, alarm) = <(String, bool, bool)>::from_redis_value(reply)
-        .map_err(|_| ReservationError::Corrupt("a script's reply"))?;
+    let (kind, changed, alarm) =
+        <(String, bool, bool)>::from_redis_value(reply).map_err(|_| ReservationError::Corrupt("a script's reply"))?;
     let answer = match kind.as_str() {
         "conflict" => return Ok(None),
         "stock.reserved" => Answer::Reserved,
