@@ -92,7 +92,7 @@ impl User {
                 keys.provider_prefix()
             ),
             Self::Migration => format!(
-                "~{inventory}* ~{payments}* {CONNECTION} +ft.create +ft.alter +ft.dropindex +ft.aliasadd +ft.aliasupdate \
+                "~{inventory}* ~{payments}* {CONNECTION} +eval +ft.create +ft.alter +ft.dropindex +ft.aliasadd +ft.aliasupdate \
                  +ft.aliasdel +ft.info"
             ),
             Self::Verify => format!(
