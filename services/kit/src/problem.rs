@@ -9,7 +9,7 @@ use axum::{
 use serde::Serialize;
 use shopwright_streams::Class;
 
-use crate::context::RequestContext;
+use crate::{connection::classify, context::RequestContext};
 
 /// Seconds after which a caller may try again when a dependency is away.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -211,7 +211,7 @@ impl ApiError {
 /// unable to write its file or keeping us out is 503 `dependency_unavailable`; everything else is ours, and 500.
 impl From<redis::RedisError> for ApiError {
     fn from(error: redis::RedisError) -> Self {
-        Self::from(shopwright_streams::Error::from(&error))
+        Self::from(classify(&error))
     }
 }
 

@@ -17,13 +17,13 @@ use crate::connection::{Redis, is_passing};
 const WAITING_INTERVAL: Duration = Duration::from_millis(500);
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Raises both numbers, and never lowers one; changes nothing when the caller is too old. Answers what is stored then.
+/// Raises both numbers, and never lowers one; so a caller that is too old changes nothing. Answers what is stored then.
 /// KEYS: the hash. ARGV: version, oldest compatible, 1 to raise.
 const ADMIT: &str = r"
 local stored = redis.call('HMGET', KEYS[1], 'version', 'oldest_compatible')
 local version, oldest = tonumber(stored[1] or 0), tonumber(stored[2] or 0)
 if not version or not oldest then return {-1, -1} end
-if ARGV[3] == '1' and oldest <= tonumber(ARGV[1]) then
+if ARGV[3] == '1' then
   local higher, newer = math.max(version, tonumber(ARGV[1])), math.max(oldest, tonumber(ARGV[2]))
   if higher ~= version or newer ~= oldest then
     redis.call('HSET', KEYS[1], 'version', string.format('%d', higher), 'oldest_compatible', string.format('%d', newer))

@@ -61,17 +61,18 @@ impl IndexReady {
 /// behind it until it is dropped, and then answers at once.
 /// KEYS: alias, index, older indexes. ARGV: version, what creates the index.
 const STEP: &str = r"
+local function text(value)
+  return type(value) == 'table' and value.ok or tostring(value)
+end
 local function look(name)
   local found = redis.pcall('FT.INFO', name)
   if not found.err then
     local facts = {}
-    for i = 1, #found - 1, 2 do
-      if type(found[i]) == 'string' then facts[found[i]] = found[i + 1] end
-    end
+    for i = 1, #found - 1, 2 do facts[text(found[i])] = text(found[i + 1]) end
     return facts
   end
-  local text = string.lower(found.err)
-  if string.find(text, 'unknown index', 1, true) or string.find(text, 'no such index', 1, true) then return nil end
+  local said = string.lower(found.err)
+  if string.find(said, 'unknown index', 1, true) or string.find(said, 'no such index', 1, true) then return nil end
   return nil, found
 end
 local target, failure = look(KEYS[1])
@@ -87,7 +88,7 @@ if not index then
   redis.call('FT.CREATE', KEYS[2], unpack(ARGV, 2))
   return 'created'
 end
-if tostring(index.indexing) ~= '0' or tostring(index.percent_indexed) ~= '1' then return 'scanning' end
+if index.indexing ~= '0' or index.percent_indexed ~= '1' then return 'scanning' end
 if at == KEYS[1] then redis.call('FT.DROPINDEX', KEYS[1]) end
 redis.call('FT.ALIASUPDATE', KEYS[1], KEYS[2])
 for i = 3, #KEYS do
