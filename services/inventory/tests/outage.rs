@@ -10,25 +10,24 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
-use redis::RedisError;
+use reqwest::Method;
 use serde_json::json;
 use shopwright_domain::{
     events::OrderEvent,
     ids::{OrderId, ProductId},
 };
+use shopwright_inventory::reservations::Reservations;
 use shopwright_redis_stack::{Append, Options};
 use shopwright_streams::consume::{BatchHandler, Outcome};
 use support::{
     Shop,
-    api::Api,
+    api::{Api, KEY, reply},
     consumer::{Consumer, Counted, entries, is_drained, reactions, settings},
     eventually, harness, line, options, placed,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Words that break Redis, words that mend it, and what the API calls it.
 const PASSING: [(&[&str], &[&str], &str); 2] = [
@@ -139,8 +138,8 @@ async fn a_consumer_waits_for_a_full_redis_and_for_a_read_only_one() {
 fn durable() -> Options {
     Options {
         append: Append::Always,
-        // Each key takes a millisecond to load, so that there is a time in which it loads.
-        arguments: ["--key-load-delay", "1000"].map(str::to_owned).into(),
+        // A tenth of a millisecond for each command of the file, and an ear for clients after every 1,024.
+        arguments: ["--key-load-delay", "100"].map(str::to_owned).into(),
         ..options()
     }
 }
@@ -148,7 +147,7 @@ fn durable() -> Options {
 /// Killed in the middle of the work and started again, which takes a while: gone at first, then loading.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_gone_and_then_loads_is_waited_for() {
-    const FILL: usize = 1_500;
+    const FILL: usize = 20_000;
     let mut shop = Shop::start_with(durable()).await;
     shop.create_group().await;
     let mut fill = redis::pipe();
@@ -159,38 +158,46 @@ async fn a_redis_that_is_gone_and_then_loads_is_waited_for() {
     let product = shop.product(100, 1_000).await;
     let orders = told_orders(&mut shop, product, 40).await;
     let redis = shop.redis();
+    // As in production: it is what makes a connection usable again that was refused while Redis loaded.
+    tokio::spawn(redis.clone().watch(CancellationToken::new()));
+    let reservations = Reservations::new(redis.clone(), shop.keys.clone());
     let mut api = Api::of(shop, redis).await;
-    let shop = &mut api.shop;
-    let mut settings = settings(shop, "pod");
+    let mut settings = settings(&api.shop, "pod");
     settings.max_deliveries = 1;
-    let handler = Arc::new(Counted::new(reactions(shop.reservations())));
 
-    shop.stack.kill().unwrap();
-    let consumer = Consumer::start(shop, settings, Arc::clone(&handler));
+    api.shop.stack.kill().unwrap();
+    let consumer = Consumer::start(&api.shop, settings, Arc::new(reactions(reservations.clone())));
     let events = [OrderEvent::Cancelled(OrderId::generate())];
-    let outcomes = reactions(shop.reservations()).handle(&entries(&events)).await;
+    let outcomes = reactions(reservations).handle(&entries(&events)).await;
     assert!(matches!(outcomes[..], [Outcome::RetryAfter(_)]), "{outcomes:?}");
     let shirt = json!({"name": "Shirt", "price": {"amount": 1299, "currency": "EUR"}, "stock": 5});
+    api.get("/v1/products").await.is_away("dependency_unavailable");
     api.post_with("key", "/v1/products", &shirt)
         .await
         .is_away("dependency_unavailable");
 
-    let (loading, up) = (AtomicBool::new(false), AtomicBool::new(false));
+    let request = api.request(Method::POST, "/v1/products").bearer_auth(KEY);
+    let request = request.header("idempotency-key", "key").json(&shirt);
     let client = api.shop.stack.client().unwrap();
-    std::thread::scope(|scope| {
-        let (stack, up) = (&mut api.shop.stack, &up);
-        scope.spawn(move || {
-            stack.restart().unwrap();
-            up.store(true, Ordering::SeqCst);
-        });
-        while !up.load(Ordering::SeqCst) {
-            if ping(&client).is_err_and(|error| error.code() == Some("LOADING")) {
-                loading.store(true, Ordering::SeqCst);
-                break;
+    let runtime = tokio::runtime::Handle::current();
+    let refused = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let restarting = scope.spawn(|| api.shop.stack.restart().unwrap());
+            let mut refused = 0;
+            while !restarting.is_finished() {
+                if is_loading(&client) {
+                    let answered = runtime.block_on(reply(request.try_clone().unwrap()));
+                    // Between two looks that saw it load, it loaded.
+                    if is_loading(&client) {
+                        answered.is_away("dependency_unavailable");
+                        refused += 1;
+                    }
+                }
             }
-        }
+            refused
+        })
     });
-    assert!(loading.load(Ordering::SeqCst), "it was seen to load");
+    assert!(refused > 0, "it was met while it loaded");
     api.shop.harness = harness(&api.shop.stack).await;
     eventually("it has caught up", || is_drained(&api.shop)).await;
     consumer.end().await;
@@ -199,12 +206,14 @@ async fn a_redis_that_is_gone_and_then_loads_is_waited_for() {
         api.post_with("key", "/v1/products", &shirt).await.status == 201
     })
     .await;
-    let names = api.get("/v1/products?q=shirt").await;
-    assert_eq!(names.status, 200);
-    assert_eq!(api.shop.entries(&api.shop.keys.inventory_catalogue()).await.len(), 2);
+    let told = api.shop.entries(&api.shop.keys.inventory_catalogue()).await;
+    assert_eq!(told.len(), 2, "the product of the orders, and this one once");
+    api.shop.books().await;
 }
 
-fn ping(client: &redis::Client) -> Result<(), RedisError> {
-    let mut connection = client.get_connection_with_timeout(support::PATIENCE)?;
-    redis::cmd("PING").exec(&mut connection)
+fn is_loading(client: &redis::Client) -> bool {
+    let ping = client
+        .get_connection_with_timeout(support::PATIENCE)
+        .and_then(|mut connection| redis::cmd("PING").exec(&mut connection));
+    ping.is_err_and(|error| error.code() == Some("LOADING"))
 }
