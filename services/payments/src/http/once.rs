@@ -23,7 +23,7 @@ pub(super) struct Request<'a> {
 /// What became of it.
 pub(super) enum Done {
     /// The order as it is now.
-    Now(Order),
+    Now(Box<Order>),
     /// It had its effect before.
     Before(Record),
 }
@@ -48,13 +48,13 @@ pub(super) async fn act(state: &ApiState, request: Request<'_>) -> Result<Done, 
     let idempotency = request.idempotency;
     let mark = mark(state, idempotency, &request.record);
     match state.actor.act_marked(request.order, &request.happening, &mark).await {
-        Ok(Acted::Changed(order)) => Ok(Done::Now(order)),
+        Ok(Acted::Changed(order)) => Ok(Done::Now(Box::new(order))),
         Ok(Acted::Known(text)) => idempotency.judge(&text).map(Done::Before),
         // Between the look for the mark and the look at the order, a repetition of this very request may have been faster:
         // then what is in its way is its own effect.
         Ok(Acted::Unchanged(order)) => Ok(earlier(state, idempotency)
             .await?
-            .map_or(Done::Now(order), Done::Before)),
+            .map_or_else(|| Done::Now(Box::new(order)), Done::Before)),
         Err(ActError::Refused(refusal)) => earlier(state, idempotency)
             .await?
             .map(Done::Before)

@@ -55,9 +55,10 @@ impl Watch {
                 hint = hints.next() => hint,
             };
             let Some(hint) = hint else { return };
-            match parse(hint.get_payload_bytes()) {
-                Some((id, version)) => self.hear(id, version),
-                None => tracing::debug!("a hint that is none"),
+            if let Some((id, version)) = parse(hint.get_payload_bytes()) {
+                self.hear(id, version);
+            } else {
+                tracing::debug!("a hint that is none");
             }
         }
     }

@@ -249,7 +249,7 @@ async fn load_for_ever(listener: TcpListener) {
         tokio::spawn(async move {
             let mut bytes = vec![0; 4_096];
             while let Ok(length @ 1..) = stream.read(&mut bytes).await {
-                let commands = bytes[..length].iter().filter(|byte| **byte == b'*').count();
+                let commands = bytes[..length].split(|byte| *byte == b'*').count() - 1;
                 let answer = b"-LOADING Redis is loading the dataset in memory\r\n".repeat(commands);
                 if stream.write_all(&answer).await.is_err() {
                     return;
