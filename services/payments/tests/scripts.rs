@@ -93,8 +93,8 @@ async fn the_stored_document_is_the_decided_one() {
         quantity: 3,
         unit_price,
     }];
-    // Version 4 is the one that was charged too late.
-    let refund = RefundId::of_whole(order.id, 4);
+    // Charged too late: its first refund.
+    let refund = RefundId::of_whole(order.id, 0);
     for happening in [
         Happening::Input(Input::StockReserved(priced)),
         Happening::Input(Input::ChargeStarting),
