@@ -12,6 +12,7 @@ mod generate;
 mod image;
 mod install;
 mod interrupt;
+mod load;
 mod order_tables;
 mod preflight;
 mod processes;
@@ -20,6 +21,7 @@ mod steps;
 mod storefront;
 mod test;
 mod up;
+mod verify;
 mod workspace;
 
 use std::path::PathBuf;
@@ -86,6 +88,10 @@ enum Command {
         #[command(subcommand)]
         what: Fuzz,
     },
+    /// Load a shop by its URL, at a rate that does not wait for it, and report; fails when the shop broke a promise.
+    Load(Box<shopwright_load::cli::Arguments>),
+    /// Compare all books of a shop: orders, stock, money, the provider, the streams. Fails when something does not hold.
+    Verify(verify::Arguments),
     /// Measure on the cluster that `up` runs.
     Bench {
         #[command(subcommand)]
@@ -142,6 +148,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fuzz {
             what: Fuzz::Backlog { samples, seed },
         } => fuzz::backlog(samples, seed),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Load(arguments) => load::run(*arguments),
         Command::Bench {
             what: Bench::Scaling(what),
         } => bench::scaling(&what),
