@@ -13,8 +13,8 @@ use prometheus_client::{
 };
 use shopwright_verify::Report;
 
-use self::{groups::Groups, shops::Shops};
 pub use self::groups::{GroupFigures, WorkFigures};
+use self::{groups::Groups, shops::Shops};
 use crate::scaling::Direction;
 
 /// A controller of this operator.

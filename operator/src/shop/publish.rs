@@ -15,7 +15,9 @@ use shopwright_api::{
 };
 use tracing::{info, warn};
 
-use super::{apply::Applied, conditions::INVARIANT_VIOLATED, error::Error, gather, memory::Memory, reconcile::Pass, status};
+use super::{
+    apply::Applied, conditions::INVARIANT_VIOLATED, error::Error, gather, memory::Memory, reconcile::Pass, status,
+};
 use crate::events::{self, Reason};
 
 /// Figures are written at most this often.

@@ -190,7 +190,10 @@ impl Pass<'_> {
         applied: &Applied,
     ) -> Result<(Outcome, Action), Error> {
         self.tell(shop, applied).await;
-        let redis = self.context.prober.health(self.key, &endpoint(valid, credentials, User::Operator));
+        let redis = self
+            .context
+            .prober
+            .health(self.key, &endpoint(valid, credentials, User::Operator));
         if redis.is_none() && !previous.conditions.is_empty() {
             // The first look is under way and will wake us: until then what was true before a restart stays written.
             return Ok((Outcome::Waiting, Action::requeue(Duration::from_secs(3))));

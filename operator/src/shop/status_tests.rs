@@ -288,12 +288,20 @@ fn the_books_are_a_condition_of_their_own_while_they_are_compared() {
     let nothing = ShopStatus::default();
     let first = with_books(Some(Verdict::NotYet), &nothing);
     assert_eq!(reason(&first, CONSISTENT), is("Unknown", "NotVerified"));
-    assert_eq!(reason(&first, READY), is("True", "AsExpected"), "Ready does not wait for it");
+    assert_eq!(
+        reason(&first, READY),
+        is("True", "AsExpected"),
+        "Ready does not wait for it"
+    );
     let sound = with_books(Some(Verdict::Sound), &first);
     assert_eq!(reason(&sound, CONSISTENT), is("True", "Verified"));
     let violated = with_books(Some(Verdict::of(&violation())), &sound);
     assert_eq!(reason(&violated, CONSISTENT), is("False", "InvariantViolated"));
-    assert_eq!(reason(&violated, READY), is("True", "AsExpected"), "and does not depend on it");
+    assert_eq!(
+        reason(&violated, READY),
+        is("True", "AsExpected"),
+        "and does not depend on it"
+    );
     let message = &find(&violated.conditions, CONSISTENT).unwrap().message;
     assert_eq!(message, "violations of loss: 1");
     let restarted = with_books(Some(Verdict::NotYet), &violated);
@@ -302,7 +310,11 @@ fn the_books_are_a_condition_of_their_own_while_they_are_compared() {
     assert_eq!(reason(&failed, CONSISTENT), is("Unknown", "NotVerified"));
     let again = with_books(Some(Verdict::NotYet), &failed);
     assert_eq!(reason(&again, CONSISTENT), is("Unknown", "NotVerified"));
-    assert_eq!(find(&with_books(None, &violated).conditions, CONSISTENT), None, "not wanted any more");
+    assert_eq!(
+        find(&with_books(None, &violated).conditions, CONSISTENT),
+        None,
+        "not wanted any more"
+    );
 }
 
 fn violation() -> shopwright_verify::Report {

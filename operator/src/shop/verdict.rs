@@ -178,9 +178,15 @@ mod tests {
         assert_eq!(text, wanted);
         let many = orders.iter().map(|order| finding(Invariant::Loss, Some(*order), None));
         let text = message(many.collect());
-        assert!(text.starts_with("violations of loss: 4; first order ") && text.ends_with(", and others"), "{text}");
+        assert!(
+            text.starts_with("violations of loss: 4; first order ") && text.ends_with(", and others"),
+            "{text}"
+        );
         assert!(!text.contains("hunter2") && !text.contains(&orders[3].to_string()));
-        assert_eq!(message(vec![finding(Invariant::Loss, None, None)]), "violations of loss: 1");
+        assert_eq!(
+            message(vec![finding(Invariant::Loss, None, None)]),
+            "violations of loss: 1"
+        );
     }
 
     #[test]

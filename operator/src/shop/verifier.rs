@@ -118,7 +118,10 @@ impl Verifier {
         }
         let known = former.map_or(Verdict::NotYet, |former| former.verdict.borrow().clone());
         let (sender, verdict) = watch::channel(known.clone());
-        let task = self.comparer.clone().keep_comparing(key.clone(), assignment.clone(), sender);
+        let task = self
+            .comparer
+            .clone()
+            .keep_comparing(key.clone(), assignment.clone(), sender);
         let watched = Watched {
             assignment,
             verdict,

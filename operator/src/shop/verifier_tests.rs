@@ -145,8 +145,12 @@ async fn a_book_changed_by_hand_is_told_and_so_is_its_repair() {
     assert!(shown(&rig, "stock-conservation\"} 0"), "{}", rig.metrics.encode());
 
     rig.on_hand(7).await;
-    let verdict = rig.until("right", "violated", |it| matches!(it, Verdict::Violated(_))).await;
-    let Verdict::Violated(violations) = verdict else { unreachable!() };
+    let verdict = rig
+        .until("right", "violated", |it| matches!(it, Verdict::Violated(_)))
+        .await;
+    let Verdict::Violated(violations) = verdict else {
+        unreachable!()
+    };
     let wanted = format!("violations of stock-conservation: 1; first product {}", rig.product);
     assert_eq!(violations.message(), wanted);
     assert!(shown(&rig, "stock-conservation\"} 1"));
@@ -155,8 +159,12 @@ async fn a_book_changed_by_hand_is_told_and_so_is_its_repair() {
     rig.until_sound().await;
     let charge = rig.keys.provider_charge(rig.order);
     rig.run(&["HSET", &charge, "captured", "480"]).await;
-    let verdict = rig.until("right", "violated", |it| matches!(it, Verdict::Violated(_))).await;
-    let Verdict::Violated(violations) = verdict else { unreachable!() };
+    let verdict = rig
+        .until("right", "violated", |it| matches!(it, Verdict::Violated(_)))
+        .await;
+    let Verdict::Violated(violations) = verdict else {
+        unreachable!()
+    };
     assert!(violations.message().ends_with(&format!("first order {}", rig.order)));
     rig.run(&["HSET", &charge, "captured", "240"]).await;
     rig.until_sound().await;
@@ -180,7 +188,10 @@ async fn a_redis_that_is_away_makes_it_unknown_and_a_wrong_password_does_too() {
     let not_verified = |it: &Verdict| matches!(it, Verdict::NotVerified(_));
     let verdict = rig.until("wrong", "refused", not_verified).await;
     assert_eq!(told(verdict), "could not be compared: Redis answered WRONGPASS");
-    assert!(!rig.metrics.encode().contains("shops"), "no figures of what was not compared");
+    assert!(
+        !rig.metrics.encode().contains("shops"),
+        "no figures of what was not compared"
+    );
     rig.until_sound().await;
     rig.redis.kill().unwrap();
     let verdict = rig.until("right", "away", not_verified).await;
