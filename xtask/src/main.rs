@@ -13,6 +13,7 @@ mod image;
 mod install;
 mod interrupt;
 mod load;
+mod model;
 mod order_tables;
 mod preflight;
 mod processes;
@@ -83,6 +84,11 @@ enum Command {
         #[arg(long, default_value = "target/images")]
         output: PathBuf,
     },
+    /// Go through every reachable state of orders, reservations, streams and provider, with faults at every step.
+    Model {
+        /// Only these scopes, by name.
+        scopes: Vec<String>,
+    },
     /// Try a part on random hostile histories for as long as you like; `test` does so for a few seconds.
     Fuzz {
         #[command(subcommand)]
@@ -145,6 +151,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Gen { check: true } => generate::check(),
         Command::Gen { check: false } => generate::write(),
         Command::Image { output } => image::run(&output),
+        Command::Model { scopes } => model::run(&scopes),
         Command::Fuzz {
             what: Fuzz::Backlog { samples, seed },
         } => fuzz::backlog(samples, seed),

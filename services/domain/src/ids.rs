@@ -87,13 +87,14 @@ id!(
 );
 
 impl RefundId {
-    /// The refund of all that is left of an order, as decided from this version of it. Two deciders at once name the same
-    /// refund and can never open two; one that follows a refused refund has another id, because a provider's refusal
+    /// The refund of all that is left of an order that has had so many refunds. Two deciders at once name the same refund
+    /// and can never open two, and so do an order and what is left of it after Redis has lost writes, even where the
+    /// provider granted it in between. One that follows a refused refund has another id, because a provider's refusal
     /// stands for its key for ever.
-    pub fn of_whole(order: OrderId, version: u64) -> Self {
+    pub fn of_whole(order: OrderId, refunds: u64) -> Self {
         let mut bytes = *order.0.as_bytes();
         // The last six bytes of a UUID of version 7 are random, and stay so.
-        for (byte, change) in bytes[10..].iter_mut().zip(&version.to_be_bytes()[2..]) {
+        for (byte, change) in bytes[10..].iter_mut().zip(&refunds.to_be_bytes()[2..]) {
             *byte ^= change;
         }
         Self(Uuid::from_bytes(bytes))
@@ -126,14 +127,14 @@ mod tests {
     #[test]
     fn refunds_of_a_whole_order_are_ids_of_their_own() {
         let order = OrderId::generate();
-        let ids: Vec<_> = [1, 2, 3, 70_000]
-            .map(|version| RefundId::of_whole(order, version))
+        let ids: Vec<_> = [0, 1, 2, 70_000]
+            .map(|refunds| RefundId::of_whole(order, refunds))
             .into();
         for (index, id) in ids.iter().enumerate() {
             assert_eq!(id.to_string().parse(), Ok(*id));
             assert!(!ids[..index].contains(id));
         }
-        assert_eq!(RefundId::of_whole(order, 2), ids[1]);
+        assert_eq!(RefundId::of_whole(order, 1), ids[1]);
     }
 
     #[test]

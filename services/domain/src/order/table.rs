@@ -66,7 +66,7 @@ fn after(inputs: &[Input]) -> Order {
 
 /// The id under which the paid order of the table gets its money back.
 fn whole() -> RefundId {
-    RefundId::of_whole(order_id(), 4)
+    RefundId::of_whole(order_id(), 0)
 }
 
 fn refund(state: RefundState) -> Refund {

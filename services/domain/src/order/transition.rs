@@ -132,7 +132,12 @@ impl<'a> Transition<'a> {
         if amount.is_zero() {
             return self.ask_open_refunds();
         }
-        let id = RefundId::of_whole(self.order.id, self.old.version);
+        // A full list drops its oldest and stays as long; the version is beyond its length by then, so no id comes twice.
+        let refunds = match self.order.refunds.len() {
+            MAX_REFUNDS.. => self.old.version,
+            refunds => refunds as u64,
+        };
+        let id = RefundId::of_whole(self.order.id, refunds);
         self.open_refund(id, amount, None)
     }
 

@@ -1,0 +1,63 @@
+//! The rules that are checked: the very functions that run. Tests replace one at a time, to see that it is noticed.
+
+use shopwright_domain::UnixMilliseconds;
+use shopwright_domain::events::RejectionReason;
+use shopwright_domain::ids::ProductId;
+use shopwright_domain::lines::{Line, PricedLine};
+use shopwright_domain::money::Currency;
+use shopwright_domain::order::{ChargeAnswer, Input, Order, Outcome, Policy, Refusal, decide};
+use shopwright_domain::reservation::{Offer, Request, Reservation, Step, judge, step};
+
+/// Everything that a shop's parts go by. Whatever is not replaced is what runs.
+pub trait Rules: std::fmt::Debug + Send + Sync {
+    /// What becomes of an order.
+    fn decide(&self, order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
+        decide(order, input, now, policy)
+    }
+
+    /// What becomes of a reservation.
+    fn step(&self, reservation: Reservation, request: &Request) -> Step {
+        step(reservation, request)
+    }
+
+    /// Can the lines be reserved?
+    fn judge(
+        &self,
+        currency: Currency,
+        lines: &[Line],
+        offer: Offer,
+    ) -> Result<Vec<PricedLine>, (RejectionReason, ProductId)> {
+        judge(currency, lines, |_| Some(offer))
+    }
+
+    /// May the provider be asked to charge?
+    fn may_charge(&self, order: &Order) -> bool {
+        order.may_charge()
+    }
+
+    /// Is it on record that the provider may be asked before it is?
+    fn records_before_calling(&self) -> bool {
+        true
+    }
+
+    /// Is a decision stored only when the order is still the one that it was made for?
+    fn compares_versions(&self) -> bool {
+        true
+    }
+
+    /// Is an entry acknowledged only when its effect is there?
+    fn acknowledges_after_effect(&self) -> bool {
+        true
+    }
+
+    /// What is concluded when the provider's book has nothing about a charge.
+    fn concludes_from_not_found(&self) -> ChargeAnswer {
+        ChargeAnswer::Unknown
+    }
+}
+
+/// As it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct AsItRuns;
+
+impl Rules for AsItRuns {}

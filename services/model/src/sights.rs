@@ -1,0 +1,104 @@
+//! What has to be found somewhere among the reachable states: the cases that the check is for, and the losses that are
+//! possible. Were one never found, the invariants would hold for want of anything happening.
+
+use shopwright_domain::order::State;
+use shopwright_domain::reservation::Reservation;
+use stateright::Property;
+
+use crate::calm::is_stuck_by_loss;
+use crate::model::ShopModel;
+use crate::world::{Charge, Saga, World};
+
+/// A case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// An order ends well.
+    Completed,
+    /// The piece is sold, and the other order is rejected.
+    SoldOut,
+    /// A late `order.placed` would find a tombstone.
+    Tombstone,
+    /// A permission to charge is still in somebody's hands when the provider has been told to refuse it.
+    LateCharge,
+    /// The money came after the order was called off, and went back.
+    PaidTooLate,
+    /// Two refunds that staff asked for returned all of the money.
+    RefundedInParts,
+    /// The provider repeats an error for ever, and is asked to stop.
+    StoredError,
+    /// An accepted order is gone with Redis's last writes.
+    OrderLost,
+    /// An order was called off, and its money is with the provider.
+    ChargeOrphaned,
+    /// Staff's refund is forgotten, the money is back.
+    RefundForgotten,
+    /// Such an order was called off, and asks for ever for money that is back already.
+    StuckByLoss,
+    /// Redis lost writes about an order, which completed all the same.
+    CompletedAfterLoss,
+}
+
+impl Sight {
+    /// As the checker asks for it.
+    pub fn property(self) -> Property<ShopModel> {
+        match self {
+            Self::Completed => Property::sometimes("seen: completed", |model, world| {
+                any(model, world, |_, state| state == State::Completed)
+            }),
+            Self::SoldOut => Property::sometimes("seen: the second order is rejected", |model, world: &World| {
+                world.stock.on_hand == 0 && any(model, world, |_, state| state == State::Rejected)
+            }),
+            Self::Tombstone => Property::sometimes("seen: tombstone", |model, world| {
+                any(model, world, |saga, _| {
+                    saga.stored.reservation == Reservation::Tombstone
+                })
+            }),
+            Self::LateCharge => Property::sometimes("seen: a charge that comes too late", |model, world| {
+                any(model, world, |saga, state| {
+                    state == State::Cancelled && saga.hands.may_charge && saga.book.charge == Charge::Stopped
+                })
+            }),
+            Self::PaidTooLate => Property::sometimes("seen: paid too late and refunded", |model, world| {
+                any(model, world, |saga, state| {
+                    state == State::Refunded && saga.stored.reservation == Reservation::Released
+                })
+            }),
+            Self::RefundedInParts => Property::sometimes("seen: refunded in parts", |model, world| {
+                any(model, world, |saga, state| {
+                    state == State::Refunded && saga.book.granted.count_ones() == 2
+                })
+            }),
+            Self::StoredError => Property::sometimes("seen: an error for ever, and a stop", |model, world| {
+                any(model, world, |saga, state| {
+                    state == State::Charging && saga.book.charge == Charge::Error && saga.hands.may_stop
+                })
+            }),
+            Self::OrderLost => Property::sometimes("loss: the order is gone", |_, world: &World| {
+                world.came_back() && world.sagas[0].stored.order.is_none()
+            }),
+            Self::ChargeOrphaned => Property::sometimes("loss: called off, but charged", |model, world| {
+                any(model, world, |saga, state| {
+                    state == State::Cancelled && saga.book.charge == Charge::Charged
+                })
+            }),
+            Self::RefundForgotten => {
+                Property::sometimes("loss: a refund is forgotten, its money is back", |model, world| {
+                    any(model, world, |saga, state| {
+                        state == State::Completed && saga.book.refunded > 0 && saga.stored.refunds == [0; 3]
+                    })
+                })
+            }
+            Self::StuckByLoss => Property::sometimes("loss: asks for ever for what is back already", is_stuck_by_loss),
+            Self::CompletedAfterLoss => {
+                Property::sometimes("seen: completed after losing writes", |model, world: &World| {
+                    world.came_back() && any(model, world, |_, state| state == State::Completed)
+                })
+            }
+        }
+    }
+}
+
+fn any(model: &ShopModel, world: &World, case: impl Fn(&Saga, State) -> bool) -> bool {
+    let mut placed = world.sagas.iter().filter_map(|saga| Some((saga, saga.stored.order?)));
+    placed.any(|(saga, order)| case(saga, model.table.facts(order).state))
+}

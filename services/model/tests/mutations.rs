@@ -1,0 +1,238 @@
+//! One rule broken at a time: each has to be noticed, and by the invariant that is there for it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this whole crate is a test")]
+
+use shopwright_domain::UnixMilliseconds;
+use shopwright_domain::events::RejectionReason;
+use shopwright_domain::ids::{ProductId, RefundId};
+use shopwright_domain::jobs::{Job, RefundJob};
+use shopwright_domain::lines::{Line, PricedLine};
+use shopwright_domain::money::Currency;
+use shopwright_domain::order::{
+    ChargeAnswer, Decision, Input, Order, Outcome, Policy, RefundState, Refusal, State, decide,
+};
+use shopwright_domain::reservation::{Offer, Request, Reservation, Step, judge, step};
+use shopwright_model::{Rules, Scope, refute, scope};
+
+const BOOKS: &str = "the provider's book agrees with what orders concluded";
+const NEXT: &str = "what is to be done next stands in a stream";
+const END: &str = "every order can end, with stock and money exact";
+const RESERVATIONS: &str = "orders and reservations agree";
+const DUE: &str = "whatever is unfinished is due some day";
+const ONE_PIECE: &str = "one piece is never held or sold twice";
+
+fn is_noticed(rules: impl Rules + 'static, scope: Scope, invariant: &'static str) {
+    let Some(actions) = refute(rules, scope, invariant, 2).unwrap() else {
+        panic!("nobody noticed");
+    };
+    println!("{invariant}, but: {actions:#?}");
+}
+
+#[derive(Debug)]
+struct AcknowledgesFirst;
+
+impl Rules for AcknowledgesFirst {
+    fn acknowledges_after_effect(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn mutation_ack_before_effect_is_noticed() {
+    is_noticed(AcknowledgesFirst, scope::PROVIDER, NEXT);
+}
+
+#[derive(Debug)]
+struct ChargesAnything;
+
+impl Rules for ChargesAnything {
+    fn may_charge(&self, order: &Order) -> bool {
+        order.total.is_some()
+    }
+}
+
+#[test]
+fn mutation_charging_without_may_charge_is_noticed() {
+    is_noticed(ChargesAnything, scope::PROVIDER, BOOKS);
+}
+
+#[derive(Debug)]
+struct CancelsWithoutStop;
+
+impl Rules for CancelsWithoutStop {
+    fn decide(&self, order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
+        match input {
+            Input::Cancel if order.state == State::Charging => {
+                decide(order, &Input::Charge(ChargeAnswer::Stopped), now, policy)
+            }
+            _ => decide(order, input, now, policy),
+        }
+    }
+}
+
+#[test]
+fn mutation_cancel_without_stop_is_noticed() {
+    is_noticed(CancelsWithoutStop, scope::PROVIDER, BOOKS);
+}
+
+#[derive(Debug)]
+struct ReservesUnseen;
+
+impl Rules for ReservesUnseen {
+    fn judge(
+        &self,
+        currency: Currency,
+        lines: &[Line],
+        offer: Offer,
+    ) -> Result<Vec<PricedLine>, (RejectionReason, ProductId)> {
+        judge(currency, lines, |_| Some(Offer { available: 1, ..offer }))
+    }
+}
+
+#[test]
+fn mutation_reserving_without_looking_is_noticed() {
+    is_noticed(ReservesUnseen, scope::TWO_ORDERS, ONE_PIECE);
+}
+
+#[derive(Debug)]
+struct NoTombstone;
+
+impl Rules for NoTombstone {
+    fn step(&self, reservation: Reservation, request: &Request) -> Step {
+        let step = step(reservation, request);
+        match step.next {
+            Reservation::Tombstone => Step {
+                next: reservation,
+                ..step
+            },
+            _ => step,
+        }
+    }
+}
+
+#[test]
+fn mutation_no_tombstone_is_noticed() {
+    is_noticed(NoTombstone, scope::TWO_ORDERS, RESERVATIONS);
+}
+
+#[test]
+fn mutation_no_tombstone_is_noticed_by_the_stock_it_holds() {
+    is_noticed(NoTombstone, scope::TWO_ORDERS, END);
+}
+
+#[derive(Debug)]
+struct LastWriteWins;
+
+impl Rules for LastWriteWins {
+    fn compares_versions(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn mutation_version_compare_removed_is_noticed() {
+    is_noticed(LastWriteWins, scope::SLOW, "ended orders stay ended");
+}
+
+#[test]
+fn mutation_version_compare_removed_is_noticed_by_the_money() {
+    is_noticed(LastWriteWins, scope::SLOW, BOOKS);
+}
+
+#[derive(Debug)]
+struct RecordsAfterwards;
+
+impl Rules for RecordsAfterwards {
+    fn records_before_calling(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn mutation_attempt_recorded_after_the_call_is_noticed() {
+    is_noticed(RecordsAfterwards, scope::PROVIDER, BOOKS);
+}
+
+#[derive(Debug)]
+struct TrustsLookUps(ChargeAnswer);
+
+impl Rules for TrustsLookUps {
+    fn concludes_from_not_found(&self) -> ChargeAnswer {
+        self.0
+    }
+}
+
+#[test]
+fn mutation_not_charged_concluded_from_a_look_up_is_noticed() {
+    is_noticed(TrustsLookUps(ChargeAnswer::Stopped), scope::PROVIDER, BOOKS);
+}
+
+#[test]
+fn mutation_declined_concluded_from_a_look_up_is_noticed() {
+    is_noticed(TrustsLookUps(ChargeAnswer::Declined), scope::PROVIDER, BOOKS);
+}
+
+/// Changes what was decided.
+fn amended(decided: Result<Outcome, Refusal>, amend: impl FnOnce(&mut Decision)) -> Result<Outcome, Refusal> {
+    decided.map(|mut outcome| {
+        if let Outcome::Advance(decision) = &mut outcome {
+            amend(decision);
+        }
+        outcome
+    })
+}
+
+#[derive(Debug)]
+struct ForgetsToRelease;
+
+impl Rules for ForgetsToRelease {
+    fn decide(&self, order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
+        amended(decide(order, input, now, policy), |decision| {
+            if decision.order.state == State::Cancelled {
+                decision.order.due_at = None;
+                decision.due = None;
+            }
+        })
+    }
+}
+
+#[test]
+fn mutation_no_due_time_after_cancel_is_noticed() {
+    is_noticed(ForgetsToRelease, scope::PROVIDER, DUE);
+}
+
+/// The id of a whole refund was once made of the order's version: after lost writes the provider refused the second id for
+/// ever, since nothing was left to give back.
+#[derive(Debug)]
+struct RefundsByVersion;
+
+impl Rules for RefundsByVersion {
+    fn decide(&self, order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
+        amended(decide(order, input, now, policy), |decision| {
+            let Some(refund) = &mut decision.refund else { return };
+            let is_new = refund.state == RefundState::Requested && !order.refunds.contains(&refund.id);
+            if decision.order.state != State::Paid || !is_new {
+                return;
+            }
+            let (old, new) = (refund.id, RefundId::of_whole(order.id, order.version));
+            refund.id = new;
+            let ids = decision
+                .order
+                .refunds
+                .iter_mut()
+                .chain(&mut decision.order.open_refunds);
+            for id in ids.filter(|id| **id == old) {
+                *id = new;
+            }
+            for job in &mut decision.jobs {
+                if let Job::Refund(RefundJob { refund_id, .. }) = job {
+                    *refund_id = new;
+                }
+            }
+        })
+    }
+}
+
+#[test]
+fn mutation_whole_refund_named_by_version_is_noticed() {
+    is_noticed(RefundsByVersion, scope::ROLLBACK, END);
+}

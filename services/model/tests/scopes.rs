@@ -1,0 +1,38 @@
+//! The shop as it runs: every scope, to its end.
+#![allow(clippy::unwrap_used, reason = "this whole crate is a test")]
+
+use shopwright_model::{Scope, check, scope};
+
+fn holds(scope: Scope, at_least: usize) {
+    let report = check(scope, 2).unwrap();
+    println!(
+        "{}: {} states, depth {}, {:.1} s",
+        report.name,
+        report.states,
+        report.depth,
+        report.time.as_secs_f64()
+    );
+    assert!(report.is_clean(), "{report:#?}");
+    // A model in which nothing can happen holds everything.
+    assert!(report.states >= at_least, "only {} states", report.states);
+}
+
+#[test]
+fn two_orders_for_one_piece() {
+    holds(scope::TWO_ORDERS, 1_000_000);
+}
+
+#[test]
+fn a_provider_that_fails_in_every_way() {
+    holds(scope::PROVIDER, 100_000);
+}
+
+#[test]
+fn somebody_who_decides_upon_the_past() {
+    holds(scope::SLOW, 500_000);
+}
+
+#[test]
+fn a_redis_that_loses_its_last_writes() {
+    holds(scope::ROLLBACK, 1_000_000);
+}
