@@ -24,6 +24,10 @@ use std::{
 /// Longer than the manager's own limit, so that its reason is the one that is told.
 const PATIENCE: Duration = Duration::from_secs(200);
 
+/// A component that ends often is started again after some seconds only.
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
+const KUBELET: &str = "kubelet";
+
 /// How a cluster is started.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -154,6 +158,24 @@ impl Cluster {
     pub fn forward(&self, target: &str) -> anyhow::Result<SocketAddr> {
         let target: Target = target.parse()?;
         Ok(control::ask(&self.state, &format!("forward {target}"))?.parse()?)
+    }
+
+    /// Kills the kubelet and waits until its successor is started. Pods run on; what the successor makes of them is another matter.
+    pub fn restart_kubelet(&self) -> anyhow::Result<()> {
+        let number = || fs::read_to_string(self.state.process(KUBELET)).unwrap_or_default();
+        let before = number();
+        control::ask(&self.state, &format!("{}{KUBELET}", control::KILL))?;
+        let deadline = Instant::now() + RESTART_PATIENCE;
+        while number() == before {
+            if Instant::now() > deadline {
+                bail!(
+                    "the kubelet was not started again within {} s",
+                    RESTART_PATIENCE.as_secs()
+                );
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     /// Imports OCI archives into the node. An archive whose image is there already is passed over.

@@ -1,5 +1,5 @@
 //! The control socket of a cluster: one line asks, one line answers. `init` gives the number of the first process,
-//! `forward TARGET` an address on loopback.
+//! `forward TARGET` an address on loopback, `kill kubelet` passes that on to the manager.
 
 use crate::{
     forward::{Forwarders, Target},
@@ -8,18 +8,33 @@ use crate::{
 use anyhow::{Context as _, bail};
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Write},
     os::{
         fd::AsRawFd as _,
         unix::net::{UnixListener, UnixStream},
     },
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 const SOCKET: &str = "control.sock";
+
+/// Begins the line that has a component killed, here and at the manager's input.
+pub(crate) const KILL: &str = "kill ";
+/// What may be killed: nothing else of a node dies without its pods.
+const KILLABLE: [&str; 1] = ["kubelet"];
+
+/// What the questions are answered with.
+pub(crate) struct Answers {
+    /// Opens ways into the cluster's network.
+    pub(crate) forwarders: Forwarders,
+    /// The first process, as the host numbers it.
+    pub(crate) init: i32,
+    /// The manager's input.
+    pub(crate) manager: Mutex<Box<dyn Write + Send>>,
+}
 
 /// Listens in the state folder, which is readable by its owner only.
 pub(crate) fn listen(state: &StateDir) -> anyhow::Result<UnixListener> {
@@ -43,13 +58,13 @@ pub(crate) fn ask(state: &StateDir, question: &str) -> anyhow::Result<String> {
 }
 
 /// Answers until the process ends.
-pub(crate) fn serve(listener: &UnixListener, forwarders: &Arc<Forwarders>, init: i32) {
+pub(crate) fn serve(listener: &UnixListener, answers: &Arc<Answers>) {
     for stream in listener.incoming().flatten() {
-        let forwarders = Arc::clone(forwarders);
+        let answers = Arc::clone(answers);
         thread::spawn(move || {
             let mut line = String::new();
             if BufReader::new(&stream).read_line(&mut line).is_ok() {
-                let reply = match answer(line.trim_end(), &forwarders, init) {
+                let reply = match answers.to(line.trim_end()) {
                     Ok(value) => format!("ok {value}"),
                     Err(error) => format!("error {error:#}"),
                 };
@@ -59,11 +74,21 @@ pub(crate) fn serve(listener: &UnixListener, forwarders: &Arc<Forwarders>, init:
     }
 }
 
-fn answer(question: &str, forwarders: &Forwarders, init: i32) -> anyhow::Result<String> {
-    match question.split_once(' ') {
-        None if question == "init" => Ok(init.to_string()),
-        Some(("forward", target)) => Ok(forwarders.open(&target.parse::<Target>()?)?.to_string()),
-        _ => bail!("unknown question"),
+impl Answers {
+    fn to(&self, question: &str) -> anyhow::Result<String> {
+        if let Some(component) = question.strip_prefix(KILL) {
+            if !KILLABLE.contains(&component) {
+                bail!("{component:?} is none of {}", KILLABLE.join(", "));
+            }
+            let mut manager = self.manager.lock().unwrap_or_else(PoisonError::into_inner);
+            writeln!(manager, "{question}").and_then(|()| manager.flush())?;
+            return Ok(component.to_owned());
+        }
+        match question.split_once(' ') {
+            None if question == "init" => Ok(self.init.to_string()),
+            Some(("forward", target)) => Ok(self.forwarders.open(&target.parse::<Target>()?)?.to_string()),
+            _ => bail!("unknown question"),
+        }
     }
 }
 
@@ -91,7 +116,13 @@ mod tests {
         );
         let listener = listen(&state).unwrap();
         let here = File::open("/proc/self/ns/net").unwrap();
-        thread::spawn(move || serve(&listener, &Arc::new(Forwarders::new(here)), 42));
+        let (mut heard, manager) = UnixStream::pair().unwrap();
+        let answers = Answers {
+            forwarders: Forwarders::new(here),
+            init: 42,
+            manager: Mutex::new(Box::new(manager)),
+        };
+        thread::spawn(move || serve(&listener, &Arc::new(answers)));
         assert_eq!(ask(&state, "init").unwrap(), "42");
         assert!(
             ask(&state, "forward nonsense")
@@ -100,5 +131,15 @@ mod tests {
                 .contains("service.namespace:port")
         );
         assert!(ask(&state, "dance").is_err());
+        assert_eq!(ask(&state, "kill kubelet").unwrap(), "kubelet");
+        let mut line = String::new();
+        BufReader::new(&mut heard).read_line(&mut line).unwrap();
+        assert_eq!(line, "kill kubelet\n");
+        assert!(
+            ask(&state, "kill init")
+                .unwrap_err()
+                .to_string()
+                .contains("none of kubelet")
+        );
     }
 }

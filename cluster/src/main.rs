@@ -3,7 +3,7 @@
 use shopwright_cluster::{Cluster, Kubernetes, Options, StateDir, down, preflight, residue};
 use std::{env, path::PathBuf, process::ExitCode};
 
-const USAGE: &str = "shopwright-cluster preflight | build | up [DIR] | images DIR | redis-image INSTALLATION DIR | example-worker-image DIR | import DIR ARCHIVE... | forward DIR TARGET | down [DIR]";
+const USAGE: &str = "shopwright-cluster preflight | build | up [DIR] | images DIR | redis-image INSTALLATION DIR | example-worker-image DIR | import DIR ARCHIVE... | forward DIR TARGET | restart-kubelet DIR | down [DIR]";
 
 fn main() -> ExitCode {
     if let Some(code) = shopwright_cluster::run_if_asked() {
@@ -52,6 +52,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             println!("{:?}", shopwright_cluster::images::example_worker(folder.as_ref())?);
         }
         ["forward", folder, target] => println!("{}", Cluster::open(folder.as_ref())?.forward(target)?),
+        ["restart-kubelet", folder] => Cluster::open(folder.as_ref())?.restart_kubelet()?,
         ["down", folder @ ..] if folder.len() < 2 => {
             let folder = folder
                 .first()

@@ -1,16 +1,21 @@
-//! Inside the namespaces: starts the components in order, restarts those that end, and says when the cluster is ready.
+//! Inside the namespaces: starts the components in order, restarts those that end, and says when the cluster is ready. Reads
+//! its input: each line names a component to kill, as a machine's fault would, and the end of the input ends the cluster.
 
 use crate::{
     config::{self, Component, DNS_ADDRESS, NODE_NAME},
+    control::KILL,
     helper::{Context, Part},
     resolve,
 };
-use anyhow::bail;
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{
+    collections::HashMap,
     fs::{self, OpenOptions},
-    io::{Read as _, Write as _},
+    io::Write as _,
+    os::fd::OwnedFd,
     process::{self, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -21,15 +26,22 @@ const BOOT_DEADLINE: Duration = Duration::from_mins(3);
 const HOPELESS: u32 = 4;
 
 pub(crate) fn run(context: &Context) -> anyhow::Result<()> {
-    // The supervisor holds the other end. However it ends, this cluster ends too.
-    thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        process::exit(0);
-    });
     let manager = Arc::new(Manager {
         context: context.clone(),
         deadline: Instant::now() + BOOT_DEADLINE,
         hopeless: Mutex::default(),
+        running: Mutex::default(),
+    });
+    // The supervisor holds the other end. However it ends, this cluster ends too.
+    let obeying = Arc::clone(&manager);
+    thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if let Some(name) = line.strip_prefix(KILL) {
+                let outcome = obeying.kill(name);
+                eprintln!("asked to kill {name}: {outcome:?}");
+            }
+        }
+        process::exit(0);
     });
     if let Err(error) = manager.boot() {
         fs::write(context.state.failed(), format!("{error:#}"))?;
@@ -45,6 +57,8 @@ struct Manager {
     deadline: Instant,
     /// The first component that was given up.
     hopeless: Mutex<Option<&'static str>>,
+    /// The processes that run, by component. A handle is of this very process, also when its number is given to another.
+    running: Mutex<HashMap<String, OwnedFd>>,
 }
 
 impl Manager {
@@ -134,7 +148,27 @@ impl Manager {
         let path = self.context.state.log(name);
         let log = OpenOptions::new().create(true).append(true).open(path)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Ok(command.status()?)
+        let mut child = command.spawn()?;
+        let number = Pid::from_child(&child);
+        // Without them it cannot be killed on request, and runs all the same.
+        if let Ok(handle) = pidfd_open(number, PidfdFlags::empty()) {
+            self.running().insert(name.to_owned(), handle);
+        }
+        let _ = fs::write(self.context.state.process(name), number.to_string());
+        let ended = child.wait();
+        self.running().remove(name);
+        Ok(ended?)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<String, OwnedFd>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a component's process at once; whoever keeps it running starts it again.
+    fn kill(&self, name: &str) -> anyhow::Result<()> {
+        let running = self.running();
+        let handle = running.get(name).context("it does not run")?;
+        Ok(pidfd_send_signal(handle, Signal::KILL)?)
     }
 
     /// containerd finds its shim, and the shim finds runc, by PATH; the host's own PATH may lack the folders of root's tools.

@@ -79,6 +79,11 @@ impl StateDir {
         self.join(format!("logs/{component}.log"))
     }
 
+    /// The number that a component's process has inside the cluster, written whenever it is started.
+    pub(crate) fn process(&self, component: &str) -> PathBuf {
+        self.join(format!("tmp/{component}.pid"))
+    }
+
     /// The steps of the boot so far, one a line.
     pub(crate) fn steps(&self) -> PathBuf {
         self.join("logs/boot.log")

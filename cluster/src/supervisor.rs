@@ -1,7 +1,8 @@
 //! On the host: starts the namespaces, holds the pipe whose end ends the cluster, and answers on the control socket.
 
 use crate::{
-    cgroup, control,
+    cgroup,
+    control::{self, Answers},
     forward::Forwarders,
     helper::{Context, Part},
 };
@@ -9,7 +10,7 @@ use anyhow::{Context as _, bail};
 use std::{
     fs::{self, File},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -31,12 +32,16 @@ fn supervise(context: &Context) -> anyhow::Result<()> {
     cgroup::create_and_enter(&context.state).context("control groups")?;
     let listener = control::listen(&context.state).context("control socket")?;
     let mut namespaces = start_namespaces(context)?;
-    // Taken out, because waiting for a child closes its input first.
-    let _alive = namespaces.stdin.take();
+    // Taken out, because waiting for a child closes its input first; it stays open as long as this process.
+    let manager = namespaces.stdin.take().context("no way to the manager")?;
     let init = first_process(&mut namespaces)?;
     let network = File::open(format!("/proc/{init}/ns/net")).context("the cluster's network namespace")?;
-    let forwarders = Arc::new(Forwarders::new(network));
-    thread::spawn(move || control::serve(&listener, &forwarders, init));
+    let answers = Arc::new(Answers {
+        forwarders: Forwarders::new(network),
+        init,
+        manager: Mutex::new(Box::new(manager)),
+    });
+    thread::spawn(move || control::serve(&listener, &answers));
     let ended = namespaces.wait()?;
     bail!("the cluster's first process ended: {ended}")
 }
@@ -58,7 +63,7 @@ fn start_namespaces(context: &Context) -> anyhow::Result<Child> {
         ])
         .arg(&context.program)
         .args(context.arguments(Part::Init))
-        // Never written to: its end is the sign that the supervisor is gone.
+        // Its end is the sign that the supervisor is gone.
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)

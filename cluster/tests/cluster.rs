@@ -181,6 +181,8 @@ fn a_cluster_runs_pods_and_leaves_nothing_behind() {
     let said = run(cluster.kubectl().args(["logs", "probe", "--namespace=probe"]));
     assert!(said.contains("apps/v1"), "{said}");
 
+    // What follows needs one that works.
+    cluster.restart_kubelet().unwrap();
     claimed_volume_is_offered_again(&cluster);
     service_is_reached_from_loopback(&cluster);
     assert!(

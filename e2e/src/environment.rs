@@ -18,6 +18,8 @@ pub struct Environment {
     pub charts: PathBuf,
     /// `SHOPWRIGHT_AUDIT_LOG`: the API server's audit log, one JSON event a line; none on a cluster that is not ours.
     pub audit_log: Option<PathBuf>,
+    /// `SHOPWRIGHT_CLUSTER_STATE`: the state folder of a local cluster; without it its node is left alone.
+    pub cluster_state: Option<PathBuf>,
     /// `SHOPWRIGHT_WORKER_IMAGE`: the example worker's image, on the nodes already; without it what needs it is left out.
     pub worker_image: Option<String>,
     /// `SHOPWRIGHT_OPERATOR_NAMESPACE`, by default `shopwright-system`.
@@ -40,6 +42,7 @@ impl Environment {
             helm: path("SHOPWRIGHT_HELM").unwrap_or_else(|| PathBuf::from("helm")),
             charts: path("SHOPWRIGHT_CHARTS").unwrap_or_else(|| repository.join("charts")),
             audit_log: path("SHOPWRIGHT_AUDIT_LOG"),
+            cluster_state: path("SHOPWRIGHT_CLUSTER_STATE"),
             worker_image: text("SHOPWRIGHT_WORKER_IMAGE"),
             operator_namespace: text("SHOPWRIGHT_OPERATOR_NAMESPACE").unwrap_or_else(|| "shopwright-system".into()),
             keep_failed: text("SHOPWRIGHT_KEEP").is_some(),

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod books;
 pub mod cluster;
 pub mod consumer_group;
 pub mod cpu;
@@ -13,6 +14,7 @@ pub mod environment;
 pub mod figures;
 pub mod forward;
 pub mod idle;
+pub mod kubelet;
 pub mod object;
 pub mod operator;
 pub mod orders;

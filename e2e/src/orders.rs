@@ -53,6 +53,16 @@ impl ShopApi {
         })
     }
 
+    /// The gateway's address, for as long as this way is open.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    /// The key of the shop's keeper.
+    pub fn admin_key(&self) -> &str {
+        &self.admin_key
+    }
+
     /// Creates a product; retried under the same key while the shop wakes up.
     pub async fn create_product(&self, name: &str, minor: i64, stock: i64) -> Result<String> {
         let body = json!({

@@ -27,6 +27,8 @@ pub enum Reason {
     Pruned,
     /// Consumers are wanted and none is available.
     ConsumersUnavailable,
+    /// The books of the shop do not agree with each other.
+    InvariantViolated,
 }
 
 impl Reason {
@@ -41,6 +43,7 @@ impl Reason {
             Self::ApplyRefused => "ApplyRefused",
             Self::Pruned => "Pruned",
             Self::ConsumersUnavailable => "ConsumersUnavailable",
+            Self::InvariantViolated => "InvariantViolated",
         }
     }
 

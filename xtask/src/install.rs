@@ -80,6 +80,10 @@ pub(crate) fn environment(cluster: &Cluster, worker: &Built) -> Result<Vec<(&'st
         ("SHOPWRIGHT_KUBECTL", path(cluster.kubernetes().program("kubectl"))),
         ("SHOPWRIGHT_HELM", path(cluster.kubernetes().program("helm"))),
         ("SHOPWRIGHT_CHARTS", path(workspace::root()?.join("charts"))),
+        (
+            "SHOPWRIGHT_CLUSTER_STATE",
+            path(cluster.state_dir().root().to_path_buf()),
+        ),
         ("SHOPWRIGHT_AUDIT_LOG", path(cluster.audit_log())),
         ("SHOPWRIGHT_WORKER_IMAGE", worker.reference.clone()),
     ])

@@ -14,8 +14,10 @@ mod orders;
 mod outages;
 mod readiness;
 mod scaling;
+mod storm;
 mod strangers;
 mod validation;
+mod verification;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -37,6 +39,7 @@ async fn main() -> ExitCode {
         first: trials![readiness::empty_spec],
         together: trials![
             scaling::wake_peak_rest,
+            verification::changed_by_hand,
             bursts::dump_and_rest,
             bursts::six_to_two_twice,
             drift::children_return,
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
             leadership::restart_mid_backlog,
             leadership::leader_killed,
             leadership::lost_secrets_return,
+            storm::on_the_cluster,
             charts::life_cycle,
             grants::nothing_refused,
         ],

@@ -7,7 +7,7 @@ use shopwright_e2e::runner::Scenario;
 use shopwright_e2e::{consumer_group, object};
 
 /// Name, spec, and what the message has to name.
-const INVALID_SHOPS: [(&str, &str, &str); 20] = [
+const INVALID_SHOPS: [(&str, &str, &str); 22] = [
     ("Demo", "{}", "metadata.name"),
     ("1demo", "{}", "metadata.name"),
     ("demo-", "{}", "metadata.name"),
@@ -54,6 +54,16 @@ const INVALID_SHOPS: [(&str, &str, &str); 20] = [
         "demo",
         r#"{"consumers": {"payments": {"cooldownSeconds": -1}}}"#,
         "cooldownSeconds",
+    ),
+    (
+        "demo",
+        r#"{"verification": {"intervalSeconds": 59}}"#,
+        "spec.verification.intervalSeconds",
+    ),
+    (
+        "demo",
+        r#"{"verification": {"intervalSeconds": 86401}}"#,
+        "spec.verification.intervalSeconds",
     ),
     ("demo", r#"{"redis": {}}"#, "redis.managed"),
     (

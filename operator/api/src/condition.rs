@@ -13,6 +13,8 @@ pub const DEGRADED: &str = "Degraded";
 pub const REDIS_READY: &str = "RedisReady";
 /// The volume of a Shop's Redis is bound and large enough.
 pub const STORAGE_READY: &str = "StorageReady";
+/// The books of a Shop agree with each other. There only while `verification` is enabled.
+pub const CONSISTENT: &str = "Consistent";
 /// A ConsumerGroup's target can be scaled, and by nobody else.
 pub const ABLE_TO_SCALE: &str = "AbleToScale";
 /// The group exists on every one of its streams.

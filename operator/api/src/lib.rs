@@ -22,7 +22,7 @@ pub use resources::{Quantity, Resources};
 pub use scaling::{Behavior, Fallback, FallbackBehavior, ScaleDown, ScaleUp, Scaling, Target};
 pub use shop::{
     Consumers, DeletionPolicy, EnvironmentVariable, ImagePullSecret, Inventory, NetworkPolicySettings, Payments,
-    Provider, Shop, ShopSpec, SimulatedProvider, Storefront,
+    Provider, Shop, ShopSpec, SimulatedProvider, Storefront, Verification,
 };
 pub use status::{ComponentStatus, ConsumerStatus, RedisStatus, ShopStatus};
 

@@ -60,6 +60,8 @@ pub struct ShopSpec {
     pub redis: Redis,
     /// Which connections are allowed.
     pub network_policy: NetworkPolicySettings,
+    /// Whether the operator compares the shop's books with each other, and how often. What it finds is the condition `Consistent`.
+    pub verification: Verification,
     /// What becomes of the data when the Shop is deleted. `Retain`, the default: the volume stays, and a Shop of the same name finds it again. `Delete`: it goes with the Shop.
     pub deletion_policy: DeletionPolicy,
     /// Secrets of this namespace that hold registry credentials.
@@ -79,6 +81,7 @@ impl Default for ShopSpec {
             consumers: Consumers::default(),
             redis: Redis::default(),
             network_policy: NetworkPolicySettings::default(),
+            verification: Verification::default(),
             deletion_policy: DeletionPolicy::default(),
             image_pull_secrets: Vec::new(),
         }
@@ -316,6 +319,27 @@ pub struct NetworkPolicySettings {
 impl Default for NetworkPolicySettings {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+/// Whether the operator compares the shop's books with each other, and how often.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[schemars(inline)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Verification {
+    /// Compare orders with stock, money, the provider's book and the streams. It reads all of them, as the user `verify`.
+    pub enabled: bool,
+    /// From the end of one comparison to the beginning of the next, in seconds.
+    #[schemars(range(min = 60, max = 86400))]
+    pub interval_seconds: u32,
+}
+
+impl Default for Verification {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            interval_seconds: 300,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
-//! What the operator counts about itself and the groups it scales. Labels are bounded: fixed words, or the namespace and
-//! name of a ConsumerGroup that exists.
+//! What the operator counts about itself, the shops it verifies and the groups it scales. Labels are bounded: fixed words, or
+//! the namespace and name of an object that exists.
 
 mod groups;
+mod shops;
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,9 +11,10 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use shopwright_verify::Report;
 
-use self::groups::Groups;
 pub use self::groups::{GroupFigures, WorkFigures};
+use self::{groups::Groups, shops::Shops};
 use crate::scaling::Direction;
 
 /// A controller of this operator.
@@ -63,6 +65,7 @@ pub struct Metrics {
     pass_seconds: Family<ByController, Histogram, fn() -> Histogram>,
     api_errors: Family<ApiError, Counter>,
     groups: Groups,
+    shops: Shops,
     leader: Gauge,
 }
 
@@ -75,12 +78,14 @@ impl Metrics {
     pub fn new() -> Arc<Self> {
         let mut registry = Registry::default();
         let groups = Groups::new(registry.sub_registry_with_prefix("shopwright_consumer_group"));
+        let shops = Shops::new(registry.sub_registry_with_prefix("shopwright_shop"));
         let mut metrics = Self {
             registry,
             passes: Family::default(),
             pass_seconds: Family::new_with_constructor(pass_histogram),
             api_errors: Family::default(),
             groups,
+            shops,
             leader: Gauge::default(),
         };
         metrics.register();
@@ -173,6 +178,16 @@ impl Metrics {
         self.groups.forget(namespace, name);
     }
 
+    /// The books of a shop were compared.
+    pub fn verified(&self, namespace: &str, name: &str, report: &Report, took: Duration) {
+        self.shops.verified(namespace, name, report, took);
+    }
+
+    /// The books of a shop are not compared, or could not be: its figures would only mislead.
+    pub fn forget_shop(&self, namespace: &str, name: &str) {
+        self.shops.forget(namespace, name);
+    }
+
     /// Whether this operator leads.
     pub fn leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
@@ -251,5 +266,35 @@ mod tests {
         let text = metrics.encode();
         assert_eq!(text.matches("shopwright_consumer_group_backlog{").count(), 1);
         assert!(!text.contains("reported_lag{"), "nil is not a number");
+    }
+
+    #[test]
+    fn shows_every_invariant_of_a_shop_while_its_books_are_compared_and_not_after() {
+        let metrics = Metrics::new();
+        let finding = shopwright_verify::Finding {
+            invariant: shopwright_verify::Invariant::Money,
+            order: None,
+            product: None,
+            detail: "secret detail".into(),
+        };
+        let report = Report {
+            orders: 7,
+            findings: vec![finding],
+            ..Report::default()
+        };
+        metrics.verified("shops", "demo", &report, Duration::from_secs(1));
+        let text = metrics.encode();
+        for line in [
+            "_violations{namespace=\"shops\",name=\"demo\",invariant=\"money\"} 1",
+            "_violations{namespace=\"shops\",name=\"demo\",invariant=\"loss\"} 0",
+            "_verified_orders{namespace=\"shops\",name=\"demo\"} 7",
+            "_verification_duration_seconds_count 1",
+        ] {
+            let line = format!("shopwright_shop{line}");
+            assert!(text.contains(&line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("secret detail"));
+        metrics.forget_shop("shops", "demo");
+        assert!(!metrics.encode().contains("namespace=\"shops\""));
     }
 }

@@ -2,7 +2,7 @@
 
 use shopwright_api::{
     ComponentStatus, Quantity,
-    condition::{self, DEGRADED, Fact, Holds, PROGRESSING, READY, REDIS_READY, STORAGE_READY},
+    condition::{self, CONSISTENT, DEGRADED, Fact, Holds, PROGRESSING, READY, REDIS_READY, STORAGE_READY},
     names::Component,
 };
 
@@ -11,17 +11,19 @@ use super::{
     kinds::Kind,
     probe::RedisHealth,
     status::{CONSUMERS, Rollout, View, child, claim, text},
+    verdict::Verdict,
 };
 
 /// All of them.
-pub(super) fn of(view: &View<'_>, components: &[(ComponentStatus, Rollout)]) -> [Fact; 5] {
-    [
+pub(super) fn of(view: &View<'_>, components: &[(ComponentStatus, Rollout)]) -> Vec<Fact> {
+    let always = [
         ready(view, components),
         progressing(view),
         degraded(view),
         redis_ready(view),
         storage_ready(view),
-    ]
+    ];
+    always.into_iter().chain(consistent(view)).collect()
 }
 
 /// Whether the shop is open.
@@ -208,4 +210,36 @@ fn storage_ready(view: &View<'_>) -> Fact {
         return Fact::new(STORAGE_READY, false, "VolumeSmall", message);
     }
     Fact::new(STORAGE_READY, true, "Bound", "the volume is bound and large enough")
+}
+
+/// The reasons of `Consistent`.
+const VERIFIED: &str = "Verified";
+pub(super) const INVARIANT_VIOLATED: &str = "InvariantViolated";
+const NOT_VERIFIED: &str = "NotVerified";
+
+fn consistent(view: &View<'_>) -> Option<Fact> {
+    let fact = match view.books.as_ref()? {
+        Verdict::Sound => {
+            let message = "orders, stock, money, the provider's book and the streams agree";
+            Fact::new(CONSISTENT, true, VERIFIED, message)
+        }
+        Verdict::Violated(violations) => Fact::new(CONSISTENT, false, INVARIANT_VIOLATED, violations.message()),
+        Verdict::NotVerified(obstacle) => Fact::new(CONSISTENT, Holds::Unknown, NOT_VERIFIED, obstacle.message()),
+        Verdict::NotYet => told_earlier(view).unwrap_or_else(|| {
+            let message = "the books have not been compared yet";
+            Fact::new(CONSISTENT, Holds::Unknown, NOT_VERIFIED, message)
+        }),
+    };
+    Some(fact)
+}
+
+/// What was known before a restart stays written until the first comparison is over.
+fn told_earlier(view: &View<'_>) -> Option<Fact> {
+    let earlier = condition::find(&view.previous.conditions, CONSISTENT)?;
+    let (holds, reason) = match (earlier.status.as_str(), earlier.reason.as_str()) {
+        ("True", VERIFIED) => (true, VERIFIED),
+        ("False", INVARIANT_VIOLATED) => (false, INVARIANT_VIOLATED),
+        _ => return None,
+    };
+    Some(Fact::new(CONSISTENT, holds, reason, earlier.message.clone()))
 }

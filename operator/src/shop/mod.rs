@@ -21,6 +21,8 @@ pub mod secrets;
 pub mod settings;
 pub mod status;
 pub mod validate;
+pub mod verdict;
+pub mod verifier;
 
 #[cfg(test)]
 mod status_tests;
@@ -47,7 +49,7 @@ use kube::{
 use rand::RngExt as _;
 use shopwright_api::Shop;
 use shopwright_streams::connection::Vet;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -57,6 +59,7 @@ use self::{
     memory::{Key, Memories},
     probe::Prober,
     settings::Settings,
+    verifier::{Pace, Verifier},
 };
 use crate::{
     error::{Class, back_off},
@@ -126,6 +129,15 @@ struct Context {
     settings: Settings,
     memories: Memories,
     prober: Prober,
+    verifier: Verifier,
+}
+
+impl Context {
+    /// Stops whatever is done for a Shop beside its reconciles.
+    fn stop_watching(&self, key: &Key) {
+        self.prober.forget(key);
+        self.verifier.forget(key);
+    }
 }
 
 /// Runs until `shutdown`, then lets what is under way end. A standby runs too: its caches are warm and it writes nothing.
@@ -135,9 +147,11 @@ pub async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
     } else {
         dependencies.namespaces.iter().cloned().map(Some).collect()
     };
+    // Of the process, not of a scope.
+    let turn = Arc::new(Semaphore::new(1));
     let (mut runs, mut fillings) = (Vec::new(), Vec::new());
     for scope in scopes {
-        let (run, filled) = in_scope(&dependencies, &scope, shutdown.clone());
+        let (run, filled) = in_scope(&dependencies, &scope, &turn, shutdown.clone());
         runs.push(run);
         fillings.push(filled);
     }
@@ -155,7 +169,12 @@ pub async fn run(dependencies: Dependencies, shutdown: CancellationToken) {
 type Run = future::BoxFuture<'static, ()>;
 type Filled = future::BoxFuture<'static, bool>;
 
-fn in_scope(dependencies: &Dependencies, scope: &Scope, shutdown: CancellationToken) -> (Run, Filled) {
+fn in_scope(
+    dependencies: &Dependencies,
+    scope: &Scope,
+    turn: &Arc<Semaphore>,
+    shutdown: CancellationToken,
+) -> (Run, Filled) {
     let client = dependencies.client.clone();
     let api: Api<Guarded> = match scope {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -175,6 +194,13 @@ fn in_scope(dependencies: &Dependencies, scope: &Scope, shutdown: CancellationTo
         .touched_objects();
     let (caches, children) = caches::open(&client, scope);
     let (sender, news) = mpsc::unbounded_channel();
+    let verifier = Verifier::new(
+        dependencies.vet.clone(),
+        sender.clone(),
+        Arc::clone(turn),
+        Arc::clone(&dependencies.metrics),
+        Pace::default(),
+    );
     let context = Arc::new(Context {
         client,
         caches,
@@ -184,6 +210,7 @@ fn in_scope(dependencies: &Dependencies, scope: &Scope, shutdown: CancellationTo
         settings: dependencies.settings.clone(),
         memories: Memories::default(),
         prober: Prober::new(dependencies.vet.clone(), sender),
+        verifier,
     });
     let mut controller = Controller::for_stream(events, shops.clone())
         .with_config(controller::Config::default().concurrency(dependencies.concurrency))
@@ -212,7 +239,7 @@ fn owner_of(object: DynamicObject) -> Option<ObjectRef<Guarded>> {
     Some(ObjectRef::new(&shop).within(object.metadata.namespace.as_deref()?))
 }
 
-/// Shops whose Redis changed.
+/// Shops of whose Redis or books something new is known.
 fn redis_news(mut news: mpsc::UnboundedReceiver<Key>) -> impl Stream<Item = ObjectRef<Guarded>> {
     stream::poll_fn(move |context| news.poll_recv(context))
         .map(|(namespace, name)| ObjectRef::new(&name).within(&namespace))
@@ -226,6 +253,7 @@ fn leadership_changes(context: Arc<Context>) -> impl Stream<Item = ()> {
         context.memories.forget_all();
         if !leadership.is_leader() {
             context.prober.forget_all();
+            context.verifier.forget_all();
         }
         Some(((), (leadership, context)))
     })
@@ -240,7 +268,7 @@ fn observe(
         Err(controller::Error::ObjectNotFound(gone)) => {
             let key = (gone.namespace.clone().unwrap_or_default(), gone.name.clone());
             context.memories.forget(&key);
-            context.prober.forget(&key);
+            context.stop_watching(&key);
         }
         Err(error) => warn!(%error, "a watch of the Shop controller failed and will be resumed"),
     }
@@ -256,6 +284,7 @@ async fn sweep(shops: Store<Guarded>, context: Arc<Context>, shutdown: Cancellat
         let is_there = |key: &Key| shops.get(&ObjectRef::new(&key.1).within(&key.0)).is_some();
         context.memories.keep(&is_there);
         context.prober.keep(&is_there);
+        context.verifier.keep(&is_there);
     }
 }
 

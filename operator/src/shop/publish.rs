@@ -10,12 +10,14 @@ use kube::{
 use serde_json::json;
 use shopwright_api::{
     Shop, ShopStatus,
-    condition::{self, DEGRADED, READY},
+    condition::{self, CONSISTENT, DEGRADED, READY},
     names::{self, STATUS_MANAGER},
 };
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{apply::Applied, error::Error, gather, memory::Memory, reconcile::Pass, status};
+use super::{
+    apply::Applied, conditions::INVARIANT_VIOLATED, error::Error, gather, memory::Memory, reconcile::Pass, status,
+};
 use crate::events::{self, Reason};
 
 /// Figures are written at most this often.
@@ -95,6 +97,12 @@ impl Pass<'_> {
         if let Some(now) = Ready::of(after, DEGRADED).filter(|it| it.holds && !was_degraded) {
             self.event(shop, Reason::ConsumersUnavailable, now.reason, now.message)
                 .await;
+        }
+        let violated = |it: &Ready<'_>| it.reason == INVARIANT_VIOLATED;
+        let was_violated = Ready::of(before, CONSISTENT).is_some_and(|it| violated(&it));
+        if let Some(now) = Ready::of(after, CONSISTENT).filter(|it| violated(it) && !was_violated) {
+            warn!(message = now.message, "the books of the shop do not agree");
+            self.event(shop, Reason::InvariantViolated, "Verify", now.message).await;
         }
     }
 }

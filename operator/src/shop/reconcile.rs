@@ -32,6 +32,7 @@ use super::{
     secrets::{Keeper, Outcome as SecretsOutcome},
     status::{self, CONSUMERS, Rollout},
     validate::{ValidShop, validate},
+    verdict::Verdict,
 };
 use crate::{
     events::Reason,
@@ -113,7 +114,7 @@ impl Pass<'_> {
             Err(invalid) => return self.unreadable(&invalid.error, &invalid.metadata).await,
         };
         if shop.metadata.deletion_timestamp.is_some() {
-            self.context.prober.forget(self.key);
+            self.context.stop_watching(self.key);
             return Ok((Outcome::Waiting, Action::await_change()));
         }
         let memory = self.context.memories.of(self.key);
@@ -189,7 +190,10 @@ impl Pass<'_> {
         applied: &Applied,
     ) -> Result<(Outcome, Action), Error> {
         self.tell(shop, applied).await;
-        let redis = self.context.prober.health(self.key, &endpoint(valid, credentials));
+        let redis = self
+            .context
+            .prober
+            .health(self.key, &endpoint(valid, credentials, User::Operator));
         if redis.is_none() && !previous.conditions.is_empty() {
             // The first look is under way and will wake us: until then what was true before a restart stays written.
             return Ok((Outcome::Waiting, Action::requeue(Duration::from_secs(3))));
@@ -201,6 +205,7 @@ impl Pass<'_> {
             applied,
             redis,
             starved: &starved,
+            books: self.books(valid, credentials),
             previous,
             now,
         });
@@ -223,6 +228,18 @@ impl Pass<'_> {
         Ok((Outcome::Success, Action::requeue(again)))
     }
 
+    /// What is known of the shop's books, if it wants them to be compared.
+    fn books(&self, shop: &ValidShop, credentials: &Credentials) -> Option<Verdict> {
+        let verifier = &self.context.verifier;
+        let settings = &shop.spec.verification;
+        if !settings.enabled {
+            verifier.forget(self.key);
+            return None;
+        }
+        let interval = Duration::from_secs(settings.interval_seconds.into());
+        Some(verifier.verdict(self.key, &endpoint(shop, credentials, User::Verify), interval))
+    }
+
     /// What the Secrets hold: as remembered, or read and completed when that is too long ago or Redis refuses it.
     async fn credentials(
         &self,
@@ -234,7 +251,7 @@ impl Pass<'_> {
             let health = self
                 .context
                 .prober
-                .health(self.key, &endpoint(valid, &known.credentials));
+                .health(self.key, &endpoint(valid, &known.credentials, User::Operator));
             let refused = matches!(health, Some(RedisHealth::Denied(_))) && known.read.elapsed() >= STALE_CREDENTIALS;
             if known.read.elapsed() < CREDENTIALS_AGE && !refused {
                 return Ok(Ok(known.credentials.clone()));
@@ -299,10 +316,10 @@ fn previous_status(shop: &Shop, memory: &Memory) -> ShopStatus {
     remembered.or_else(|| shop.status.clone()).unwrap_or_default()
 }
 
-fn endpoint(shop: &ValidShop, credentials: &Credentials) -> Endpoint {
+fn endpoint(shop: &ValidShop, credentials: &Credentials, user: User) -> Endpoint {
     let port = u16::try_from(REDIS_PORT).unwrap_or_default();
     Endpoint::new(names::redis_host(&shop.name, &shop.namespace), port)
-        .with_user(User::Operator.name(), Secret::new(credentials.password(User::Operator)))
+        .with_user(user.name(), Secret::new(credentials.password(user)))
 }
 
 /// Nobody tells us of a stranger's object that goes, or of a quota that grows.

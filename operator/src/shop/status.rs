@@ -15,6 +15,7 @@ use super::{
     kinds::Kind,
     probe::RedisHealth,
     validate::{Problem, ValidShop},
+    verdict::Verdict,
 };
 
 /// Everything a status is made of.
@@ -27,6 +28,8 @@ pub struct View<'a> {
     pub redis: Option<RedisHealth>,
     /// Consumers that are wanted and of which none has been available for too long.
     pub starved: &'a [Component],
+    /// What is known of its books; `None` when nobody asked for their comparison.
+    pub books: Option<Verdict>,
     /// The status before.
     pub previous: &'a ShopStatus,
     /// Now.

@@ -13,12 +13,13 @@ use super::{
     settings::Settings,
     status::{View, differ_in_figures_only, invalid, of},
     validate::{Problem, ValidShop, shop_for_tests, validate},
+    verdict::{Obstacle, Verdict},
 };
 use jiff::Timestamp;
 use kube::core::DynamicObject;
 use shopwright_api::{
     ShopStatus,
-    condition::{DEGRADED, PROGRESSING, READY, REDIS_READY, STORAGE_READY, find, is_true_at},
+    condition::{CONSISTENT, DEGRADED, PROGRESSING, READY, REDIS_READY, STORAGE_READY, find, is_true_at},
     names::Component,
 };
 
@@ -70,6 +71,7 @@ fn status(applied: &Applied, redis: Option<RedisHealth>, starved: &[Component]) 
         applied,
         redis,
         starved,
+        books: None,
         previous: &ShopStatus::default(),
         now: now(),
     })
@@ -226,6 +228,7 @@ fn storage_says_what_it_lacks() {
         applied: &settled(&large),
         redis: None,
         starved: &[],
+        books: None,
         previous: &ShopStatus::default(),
         now: now(),
     });
@@ -267,4 +270,62 @@ fn figures_alone_are_told_apart() {
     assert!(differ_in_figures_only(&one, &other));
     other.url = None;
     assert!(!differ_in_figures_only(&one, &other));
+}
+
+#[test]
+fn the_books_are_a_condition_of_their_own_while_they_are_compared() {
+    let with_books = |books: Option<Verdict>, previous: &ShopStatus| {
+        of(&View {
+            shop: &shop(),
+            applied: &settled(&shop()),
+            redis: Some(RedisHealth::Ready),
+            starved: &[],
+            books,
+            previous,
+            now: now(),
+        })
+    };
+    let nothing = ShopStatus::default();
+    let first = with_books(Some(Verdict::NotYet), &nothing);
+    assert_eq!(reason(&first, CONSISTENT), is("Unknown", "NotVerified"));
+    assert_eq!(
+        reason(&first, READY),
+        is("True", "AsExpected"),
+        "Ready does not wait for it"
+    );
+    let sound = with_books(Some(Verdict::Sound), &first);
+    assert_eq!(reason(&sound, CONSISTENT), is("True", "Verified"));
+    let violated = with_books(Some(Verdict::of(&violation())), &sound);
+    assert_eq!(reason(&violated, CONSISTENT), is("False", "InvariantViolated"));
+    assert_eq!(
+        reason(&violated, READY),
+        is("True", "AsExpected"),
+        "and does not depend on it"
+    );
+    let message = &find(&violated.conditions, CONSISTENT).unwrap().message;
+    assert_eq!(message, "violations of loss: 1");
+    let restarted = with_books(Some(Verdict::NotYet), &violated);
+    assert_eq!(restarted, violated, "a restart proves nothing");
+    let failed = with_books(Some(Verdict::NotVerified(Obstacle::Deadline)), &violated);
+    assert_eq!(reason(&failed, CONSISTENT), is("Unknown", "NotVerified"));
+    let again = with_books(Some(Verdict::NotYet), &failed);
+    assert_eq!(reason(&again, CONSISTENT), is("Unknown", "NotVerified"));
+    assert_eq!(
+        find(&with_books(None, &violated).conditions, CONSISTENT),
+        None,
+        "not wanted any more"
+    );
+}
+
+fn violation() -> shopwright_verify::Report {
+    let finding = shopwright_verify::Finding {
+        invariant: shopwright_verify::Invariant::Loss,
+        order: None,
+        product: None,
+        detail: String::new(),
+    };
+    shopwright_verify::Report {
+        findings: vec![finding],
+        ..shopwright_verify::Report::default()
+    }
 }

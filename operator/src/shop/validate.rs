@@ -126,6 +126,8 @@ pub fn validate(shop: &Shop, settings: &Settings) -> Result<ValidShop, Vec<Probl
             problems.add(format!("spec.imagePullSecrets[{index}].name"), "must not be empty");
         }
     }
+    let interval = spec.verification.interval_seconds.into();
+    problems.within("spec.verification.intervalSeconds", interval, 60, 86_400);
     let redis = check_redis(spec, &mut problems);
     match (redis, shop.namespace(), shop.uid()) {
         (Some((redis, memory, storage_bytes)), Some(namespace), Some(uid)) if problems.0.is_empty() => Ok(ValidShop {

@@ -35,6 +35,7 @@ fn every_problem_is_told_at_once() {
         "consumers": {"inventory": {"minReplicas": 5, "maxReplicas": 2}, "payments": {
             "target": {"backlogPerReplica": 0}, "cooldownSeconds": 90000, "activationBacklog": -1,
             "behavior": {"scaleUp": {"maxStep": 0}, "scaleDown": {"tolerancePercent": 50}}, "fallback": {"replicas": 11}}},
+        "verification": {"intervalSeconds": 59},
         "redis": {"managed": {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "32Mi", "cpu": "many"}}, "storage": {"size": "big"}}}
     }));
     shop.metadata.name = Some(format!("1{}-", "x".repeat(40)));
@@ -67,6 +68,7 @@ fn every_problem_is_told_at_once() {
             "spec.redis.managed.storage.size",
             "spec.storefront.image",
             "spec.storefront.replicas",
+            "spec.verification.intervalSeconds",
         ]
     );
 }

@@ -13,6 +13,9 @@ pub enum VerifyError {
     /// An answer of another shape than asked for.
     #[error("Redis answered something unexpected to {0}")]
     Answer(&'static str),
+    /// There is more than may be held in memory at once.
+    #[error("the shop is larger than what may be held in memory at once")]
+    TooLarge,
 }
 
 impl From<redis::ParsingError> for VerifyError {

@@ -32,6 +32,8 @@ pub struct Options {
     pub patience: Duration,
     /// What the shop is known to have accepted.
     pub expected: Option<Expected>,
+    /// The most ids, order lines and events, each, that are held in memory at once. A shop with more is not compared.
+    pub most_held: usize,
 }
 
 impl Default for Options {
@@ -40,7 +42,18 @@ impl Default for Options {
             settled: false,
             patience: Duration::from_mins(1),
             expected: None,
+            most_held: usize::MAX,
         }
+    }
+}
+
+impl Options {
+    /// Whether so much may be held in memory.
+    pub(crate) fn allow(&self, held: usize) -> Result<(), VerifyError> {
+        if held > self.most_held {
+            return Err(VerifyError::TooLarge);
+        }
+        Ok(())
     }
 }
 
@@ -49,7 +62,7 @@ pub async fn verify(books: &mut Books, options: &Options) -> Result<Report, Veri
     let mut report = Report::default();
     // Before anything is read: whatever changes from here on is in the stream behind this id.
     let since = stock::last_change(books).await?;
-    let found = scan::everything(books).await?;
+    let found = scan::everything(books, options).await?;
     let reservations = orders::check(books, &found, options, &mut report).await?;
     stock::check(books, &found, reservations, &since, &mut report).await?;
     streams::check(books, options, &mut report).await?;

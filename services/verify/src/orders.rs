@@ -25,7 +25,7 @@ pub(crate) async fn check(
     options: &Options,
     report: &mut Report,
 ) -> Result<Reservations, VerifyError> {
-    let mut reservations = Reservations::new();
+    let (mut reservations, mut lines) = (Reservations::new(), 0);
     let ids: Vec<OrderId> = found.orders.iter().copied().collect();
     for page in ids.chunks(PAGE) {
         let judgement = judgement(books, options).await?;
@@ -36,6 +36,8 @@ pub(crate) async fn check(
                 *report.states.entry(order.state.as_str()).or_default() += 1;
             }
             if let Document::Present(reservation) = &seen.reservation {
+                lines += reservation.lines.len();
+                options.allow(lines)?;
                 reservations.insert(seen.id, reservation.clone());
             }
             if !faults(&seen, judgement).is_empty() {

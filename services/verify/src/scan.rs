@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use shopwright_domain::ids::{OrderId, ProductId};
 
+use crate::Options;
 use crate::connection::{Books, Place, VerifyError};
 
 /// Keys asked for with one call, so that none is slow.
@@ -23,7 +24,7 @@ pub(crate) struct Found {
     pub(crate) products: BTreeSet<ProductId>,
 }
 
-pub(crate) async fn everything(books: &mut Books) -> Result<Found, VerifyError> {
+pub(crate) async fn everything(books: &mut Books, options: &Options) -> Result<Found, VerifyError> {
     let mut found = Found::default();
     let keys = books.keys.clone();
     let order_prefix = keys.order_prefix();
@@ -59,12 +60,15 @@ pub(crate) async fn everything(books: &mut Books) -> Result<Found, VerifyError> 
             for key in &page {
                 take(key, &mut found);
             }
+            options.allow(found.orders.len() + found.products.len())?;
             cursor = next;
             if cursor == 0 {
                 break;
             }
         }
     }
+    let unfinished: usize = books.ask(Place::Shop, redis::cmd("ZCARD").arg(keys.due())).await?;
+    options.allow(unfinished)?;
     let due: Vec<String> = books
         .ask(Place::Shop, redis::cmd("ZRANGE").arg(keys.due()).arg(0).arg(-1))
         .await?;

@@ -36,7 +36,7 @@ pub(crate) async fn check(books: &mut Books, options: &Options, report: &mut Rep
             nothing_left(books, &stream, group, report).await?;
         }
     }
-    told_once(books, &keys, report).await
+    told_once(books, options, &keys, report).await
 }
 
 async fn nothing_left(books: &mut Books, stream: &str, group: &str, report: &mut Report) -> Result<(), VerifyError> {
@@ -80,7 +80,12 @@ async fn nothing_left(books: &mut Books, stream: &str, group: &str, report: &mut
     Ok(())
 }
 
-async fn told_once(books: &mut Books, keys: &ShopKeys, report: &mut Report) -> Result<(), VerifyError> {
+async fn told_once(
+    books: &mut Books,
+    options: &Options,
+    keys: &ShopKeys,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
     let mut told = BTreeMap::<(String, String), u32>::new();
     let mut after = "-".to_owned();
     loop {
@@ -103,6 +108,7 @@ async fn told_once(books: &mut Books, keys: &ShopKeys, report: &mut Report) -> R
                 *told.entry((subject, kind)).or_default() += 1;
             }
         }
+        options.allow(told.len())?;
         match page.last() {
             Some((last, _)) if page.len() == PAGE => after = format!("({last}"),
             _ => break,

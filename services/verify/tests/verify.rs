@@ -17,7 +17,7 @@ use shopwright_domain::access::{DEFAULT_OFF, User, acl_line};
 use shopwright_domain::ids::{OrderId, ProductId};
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
 use shopwright_redis_stack::{Options as RedisOptions, RedisStack};
-use shopwright_verify::{Books, Expected, ExpectedOrder, Invariant, Options, Report, verify};
+use shopwright_verify::{Books, Expected, ExpectedOrder, Invariant, Options, Report, VerifyError, verify};
 
 struct Shop {
     stack: RedisStack,
@@ -93,7 +93,7 @@ impl Shop {
             "lines": [{"product_id": self.product, "quantity": 2, "unit_price": 100}],
             "subtotal": 200, "fee": 40, "total": 240, "captured": 240, "refunded": 0, "refund_open": 0,
             "ledger": [{"kind": "capture", "amount": 240, "at": at}],
-            "done": false, "stock_settled": false, "attempts": 0, "deadline_at": at, "created_at": at,
+            "stop": false, "stock_settled": false, "attempts": 0, "deadline_at": at, "created_at": at,
             "updated_at": at, "timeline": passages,
         });
         self.run(&["JSON.SET", &self.keys.order(order), "$", &document.to_string()])
@@ -209,6 +209,22 @@ async fn sound_books_are_clean_and_each_changed_one_is_told() {
             .any(|detail| detail.contains("nobody was told of")),
         "{report}"
     );
+}
+
+#[tokio::test]
+async fn a_shop_that_is_larger_than_allowed_is_not_compared() {
+    let shop = Shop::start().await;
+    for _ in 0..3 {
+        shop.sell(OrderId::generate()).await;
+    }
+    shop.stock(4, 0, 10).await;
+    let options = |most_held| Options {
+        most_held,
+        ..Options::default()
+    };
+    assert!(verify(&mut shop.books().await, &options(4)).await.unwrap().is_clean());
+    let refused = verify(&mut shop.books().await, &options(3)).await;
+    assert!(matches!(refused, Err(VerifyError::TooLarge)), "{refused:?}");
 }
 
 /// One script moves stock, reservation and event together, thousands of times, while everything is compared over and over.
