@@ -87,10 +87,16 @@ id!(
 );
 
 impl RefundId {
-    /// The refund of a whole order that could not be delivered. It has the order's own UUID, so that two deciders at
-    /// once name the same refund and can never open two.
-    pub const fn of_whole(order: OrderId) -> Self {
-        Self(order.0)
+    /// The refund of all that is left of an order, as decided from this version of it. Two deciders at once name the same
+    /// refund and can never open two; one that follows a refused refund has another id, because a provider's refusal
+    /// stands for its key for ever.
+    pub fn of_whole(order: OrderId, version: u64) -> Self {
+        let mut bytes = *order.0.as_bytes();
+        // The last six bytes of a UUID of version 7 are random, and stay so.
+        for (byte, change) in bytes[10..].iter_mut().zip(&version.to_be_bytes()[2..]) {
+            *byte ^= change;
+        }
+        Self(Uuid::from_bytes(bytes))
     }
 }
 
@@ -115,6 +121,19 @@ mod tests {
             let error = wrong.parse::<OrderId>().unwrap_err();
             assert!(error.to_string().starts_with("an order id is a UUID"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn refunds_of_a_whole_order_are_ids_of_their_own() {
+        let order = OrderId::generate();
+        let ids: Vec<_> = [1, 2, 3, 70_000]
+            .map(|version| RefundId::of_whole(order, version))
+            .into();
+        for (index, id) in ids.iter().enumerate() {
+            assert_eq!(id.to_string().parse(), Ok(*id));
+            assert!(!ids[..index].contains(id));
+        }
+        assert_eq!(RefundId::of_whole(order, 2), ids[1]);
     }
 
     #[test]

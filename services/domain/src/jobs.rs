@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn every_job_is_read_back() {
         let order_id = OrderId::from_parts(1, [1; 10]);
-        let refund_id = RefundId::of_whole(order_id);
+        let refund_id = RefundId::of_whole(order_id, 1);
         for job in [
             Job::Charge(order_id),
             Job::Void(order_id),

@@ -121,6 +121,31 @@ impl ShopKeys {
         self.payments_prefix() + "idx:orders"
     }
 
+    /// What a request with this idempotency key did (text, expires); `hex` names caller, path and key.
+    pub fn payments_idempotency(&self, hex: &str) -> String {
+        format!("{}idempotency:{hex}", self.payments_prefix())
+    }
+
+    /// The same for requests to inventory.
+    pub fn inventory_idempotency(&self, hex: &str) -> String {
+        format!("{}idempotency:{hex}", self.inventory_prefix())
+    }
+
+    /// Hash: the version of what payments stores, and the oldest that can read it.
+    pub fn payments_schema(&self) -> String {
+        self.payments_prefix() + "schema"
+    }
+
+    /// Hash: the same for inventory.
+    pub fn inventory_schema(&self) -> String {
+        self.inventory_prefix() + "schema"
+    }
+
+    /// Channel: ids of orders that changed, for those who watch. What is told there is a hint; the document is the truth.
+    pub fn payments_changes(&self) -> String {
+        self.payments_prefix() + "changes"
+    }
+
     /// The provider's book: one hash per charge key.
     pub fn provider_charge(&self, order: OrderId) -> String {
         format!("{}charge:{order}", self.provider_prefix())

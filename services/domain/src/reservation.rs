@@ -90,42 +90,101 @@ pub struct Step {
     pub alarm: bool,
 }
 
-/// One request met by one reservation.
-pub fn step(reservation: Reservation, request: &Request) -> Step {
-    let stay = |answer| Step {
-        next: reservation,
-        answer,
-        stock: StockMove::None,
-        alarm: false,
-    };
-    let go = |next, answer, stock| Step {
+/// What is asked for, without what [`judge`] had to say in detail: a column of [`STEPS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// Reserve, and all lines can be.
+    Reserve,
+    /// Reserve, and a line cannot be.
+    ReserveImpossible,
+    /// Hold nothing any more.
+    Release,
+    /// Make it final.
+    Commit,
+}
+
+impl Asked {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Reserve, Self::ReserveImpossible, Self::Release, Self::Commit];
+}
+
+impl From<&Request> for Asked {
+    fn from(request: &Request) -> Self {
+        match request {
+            Request::Reserve(Ok(())) => Self::Reserve,
+            Request::Reserve(Err(_)) => Self::ReserveImpossible,
+            Request::Release => Self::Release,
+            Request::Commit => Self::Commit,
+        }
+    }
+}
+
+const fn stay(reservation: Reservation, answer: Answer) -> Step {
+    go(reservation, answer, StockMove::None)
+}
+
+const fn go(next: Reservation, answer: Answer, stock: StockMove) -> Step {
+    Step {
         next,
         answer,
         stock,
         alarm: false,
-    };
-    match (reservation, request) {
-        (Reservation::None, Request::Reserve(Ok(()))) => go(Reservation::Reserved, Answer::Reserved, StockMove::Hold),
-        (Reservation::None, Request::Reserve(Err(_))) => go(Reservation::Rejected, Answer::Rejected, StockMove::None),
-        (Reservation::None, Request::Release) => go(Reservation::Tombstone, Answer::Released, StockMove::None),
-        // Paid without a reservation, as after lost data: refuse, and see to it that a late order.placed takes nothing.
-        (Reservation::None, Request::Commit) => go(Reservation::Tombstone, Answer::CommitRefused, StockMove::None),
-        (Reservation::Reserved, Request::Reserve(_)) => stay(Answer::Reserved),
-        (Reservation::Reserved, Request::Release) => go(Reservation::Released, Answer::Released, StockMove::GiveBack),
-        (Reservation::Reserved, Request::Commit) => go(Reservation::Committed, Answer::Committed, StockMove::Sell),
-        (Reservation::Committed, Request::Reserve(_) | Request::Commit) => stay(Answer::Committed),
-        (Reservation::Committed, Request::Release) => Step {
-            alarm: true,
-            ..stay(Answer::Committed)
-        },
-        (Reservation::Released | Reservation::Tombstone, Request::Reserve(_) | Request::Release) => {
-            stay(Answer::Released)
-        }
-        (Reservation::Rejected, Request::Reserve(_) | Request::Release) => stay(Answer::Rejected),
-        (Reservation::Released | Reservation::Tombstone | Reservation::Rejected, Request::Commit) => {
-            stay(Answer::CommitRefused)
-        }
     }
+}
+
+/// The rules, as data: a row for each reservation in the order of [`Reservation::ALL`], a column for each of
+/// [`Asked::ALL`]. A repeated request repeats the recorded answer.
+pub const STEPS: [[Step; 4]; 6] = {
+    use Answer as A;
+    use Reservation as R;
+    use StockMove as M;
+    [
+        [
+            go(R::Reserved, A::Reserved, M::Hold),
+            go(R::Rejected, A::Rejected, M::None),
+            go(R::Tombstone, A::Released, M::None),
+            // Paid without a reservation, as after lost data: refuse, and see to it that a late order.placed takes nothing.
+            go(R::Tombstone, A::CommitRefused, M::None),
+        ],
+        [
+            stay(R::Reserved, A::Reserved),
+            stay(R::Reserved, A::Reserved),
+            go(R::Released, A::Released, M::GiveBack),
+            go(R::Committed, A::Committed, M::Sell),
+        ],
+        [
+            stay(R::Committed, A::Committed),
+            stay(R::Committed, A::Committed),
+            Step {
+                alarm: true,
+                ..stay(R::Committed, A::Committed)
+            },
+            stay(R::Committed, A::Committed),
+        ],
+        [
+            stay(R::Released, A::Released),
+            stay(R::Released, A::Released),
+            stay(R::Released, A::Released),
+            stay(R::Released, A::CommitRefused),
+        ],
+        [
+            stay(R::Rejected, A::Rejected),
+            stay(R::Rejected, A::Rejected),
+            stay(R::Rejected, A::Rejected),
+            stay(R::Rejected, A::CommitRefused),
+        ],
+        [
+            stay(R::Tombstone, A::Released),
+            stay(R::Tombstone, A::Released),
+            stay(R::Tombstone, A::Released),
+            stay(R::Tombstone, A::CommitRefused),
+        ],
+    ]
+};
+
+/// One request met by one reservation.
+pub fn step(reservation: Reservation, request: &Request) -> Step {
+    STEPS[reservation as usize][Asked::from(request) as usize]
 }
 
 /// What inventory knows of a product when it is asked to reserve it.
@@ -190,6 +249,16 @@ mod tests {
             Request::Release,
             Request::Commit,
         ]
+    }
+
+    #[test]
+    fn rows_and_columns_are_in_the_order_of_their_names() {
+        for (index, reservation) in Reservation::ALL.into_iter().enumerate() {
+            assert_eq!(reservation as usize, index);
+        }
+        for (index, asked) in Asked::ALL.into_iter().enumerate() {
+            assert_eq!(asked as usize, index);
+        }
     }
 
     #[test]

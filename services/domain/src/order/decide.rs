@@ -1,9 +1,12 @@
-//! The order's state machine: one order, one input, one time; what is to be stored. Pure.
+//! The order's state machine: one order, one input, one time; what is to be stored. Pure. Which move follows is said by
+//! [`rules`](super::rules); what a move stores is said here.
 
+use super::rules::{Move, rule};
+use super::situation::{Situation, Trigger};
 use super::transition::Transition;
 use super::{
-    ChargeAnswer, Input, Order, OrderLine, Outcome, Policy, Reason, Refund, RefundAnswer, RefundState, Refusal, State,
-    Stay,
+    ChargeAnswer, Input, MAX_REFUNDS, Order, OrderLine, Outcome, Policy, PostingKind, Reason, Refund, RefundAnswer,
+    RefundRequest, RefundState, Refusal, State, Stay,
 };
 use crate::UnixMilliseconds;
 use crate::events::OrderEvent;
@@ -15,18 +18,16 @@ use crate::money::{Amount, MoneyError};
 /// every state, in any order and any number of times.
 pub fn decide(order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
     let case = Case { order, now, policy };
-    match input {
-        Input::StockReserved(lines) => case.stock_reserved(lines),
-        Input::StockRejected(reason) => Ok(case.stock_rejected((*reason).into())),
-        Input::StockCommitted => Ok(case.stock_committed()),
-        Input::StockCommitRefused => Ok(case.stock_commit_refused()),
-        Input::StockReleased => Ok(case.stock_released()),
-        Input::ChargeStarting => Ok(case.charge_starting()),
-        Input::Charge(answer) => Ok(case.charge_answered(*answer)),
-        Input::Cancel => case.cancel(),
-        Input::Due => Ok(case.due()),
-        Input::Refund(refund, answer) => Ok(case.refund_answered(refund, *answer)),
+    match case.read(input)? {
+        Reading::Silent(stay) => Ok(Outcome::Stay(stay)),
+        Reading::Says(trigger) => case.perform(rule(Situation::of(order), trigger), input),
     }
+}
+
+/// What an input says about this order.
+enum Reading {
+    Silent(Stay),
+    Says(Trigger),
 }
 
 struct Case<'a> {
@@ -35,18 +36,126 @@ struct Case<'a> {
     policy: &'a Policy,
 }
 
-const REPEATED: Outcome = Outcome::Stay(Stay::Repeated);
-const CONTRADICTION: Outcome = Outcome::Stay(Stay::Contradiction);
-
 impl<'a> Case<'a> {
+    fn read(&self, input: &Input) -> Result<Reading, Refusal> {
+        Ok(Reading::Says(match input {
+            Input::StockReserved(lines) => self.read_reserved(lines)?,
+            Input::StockRejected(_) => Trigger::StockRejected,
+            Input::StockCommitted => Trigger::StockCommitted,
+            Input::StockCommitRefused => Trigger::StockCommitRefused,
+            Input::StockReleased => Trigger::StockReleased,
+            Input::ChargeStarting => Trigger::ChargeStarting,
+            Input::Charge(ChargeAnswer::Charged) => Trigger::Charged,
+            Input::Charge(ChargeAnswer::Declined) => Trigger::ChargeDeclined,
+            Input::Charge(ChargeAnswer::Stopped) => Trigger::ChargeStopped,
+            Input::Charge(ChargeAnswer::Unknown) => return Ok(Reading::Silent(Stay::Inconclusive)),
+            Input::Cancel => Trigger::Cancel,
+            Input::Due if self.order.due_at.is_none_or(|due| due > self.now) => {
+                return Ok(Reading::Silent(Stay::NotDue));
+            }
+            Input::Due if self.now >= self.order.deadline_at => Trigger::DueAfterDeadline,
+            Input::Due => Trigger::Due,
+            Input::RefundRequested(request) if self.order.refunds.contains(&request.id) => {
+                return Ok(Reading::Silent(Stay::Repeated));
+            }
+            Input::RefundRequested(_) => Trigger::RefundRequested,
+            Input::Refund(refund, answer) => return Ok(self.read_refund(refund, *answer)),
+        }))
+    }
+
+    fn read_reserved(&self, lines: &[PricedLine]) -> Result<Trigger, Refusal> {
+        if self.order.state != State::Pending {
+            return Ok(Trigger::StockReserved);
+        }
+        self.priced(lines).ok_or(Refusal::LinesDiffer)?;
+        Ok(match self.sums(lines) {
+            Ok(_) => Trigger::StockReserved,
+            Err(_) => Trigger::StockReservedOutOfRange,
+        })
+    }
+
+    fn read_refund(&self, refund: &Refund, answer: RefundAnswer) -> Reading {
+        if refund.state != RefundState::Requested {
+            return Reading::Silent(Stay::Repeated);
+        }
+        let is_ours = refund.order_id == self.order.id
+            && self.order.open_refunds.contains(&refund.id)
+            && refund.amount <= self.order.refund_open;
+        match answer {
+            RefundAnswer::Unknown => Reading::Silent(Stay::Inconclusive),
+            _ if !is_ours => Reading::Silent(Stay::Contradiction),
+            RefundAnswer::Succeeded => Reading::Says(Trigger::RefundSucceeded),
+            RefundAnswer::Failed => Reading::Says(Trigger::RefundFailed),
+        }
+    }
+
+    fn perform(&self, what: Move, input: &Input) -> Result<Outcome, Refusal> {
+        match (what, input) {
+            (Move::Repeated, _) => Ok(Outcome::Stay(Stay::Repeated)),
+            (Move::Refuse, Input::RefundRequested(_)) => Err(Refusal::NotRefundable(self.order.state)),
+            (Move::Refuse, _) => Err(Refusal::Conflict(self.order.state)),
+            (Move::Reserve, Input::StockReserved(lines)) => self.reserve(lines),
+            (Move::Reject, Input::StockRejected(reason)) => Ok(self.reject((*reason).into())),
+            (Move::OpenRefund, Input::RefundRequested(request)) => self.open_refund(request),
+            (Move::BookRefund, Input::Refund(refund, _)) => Ok(self.book_refund(refund)),
+            (Move::CloseRefund, Input::Refund(refund, _)) => {
+                // An unfinished order keeps its due time, and with it asks again.
+                Ok(self.change().close_refund(refund, RefundState::Failed).done())
+            }
+            (what, _) => Ok(self.perform_plain(what)),
+        }
+    }
+
+    /// The moves that need nothing of their input.
+    fn perform_plain(&self, what: Move) -> Outcome {
+        let (id, change) = (self.order.id, self.change());
+        match what {
+            Move::StartCharging => change.to(State::Charging).await_provider().done(),
+            Move::Pay => self.capture().emit(OrderEvent::Paid(id)).await_settlement().done(),
+            // Too late to stop: the stock goes back at once and the money follows.
+            Move::PayTooLate => {
+                let change = self.capture().refund_whole().emit(OrderEvent::Cancelled(id));
+                change.await_settlement().done()
+            }
+            Move::Decline => {
+                let change = change.to(State::Declined).because(Reason::Declined);
+                change.emit(OrderEvent::Declined(id)).await_settlement().done()
+            }
+            Move::Complete => change.to(State::Completed).emit(OrderEvent::Completed(id)).done(),
+            Move::ReturnMoney => {
+                let change = change.because(Reason::CommitRefused).settled().anew();
+                change.refund_whole().await_settlement().done()
+            }
+            Move::CallOffByShopper => self.call_off(Reason::Shopper),
+            Move::CallOffByDeadline => self.call_off(Reason::Deadline),
+            Move::CallOffOutOfRange => self.call_off(Reason::TotalOutOfRange),
+            Move::CallOffStopped => self.call_off(self.order.reason.unwrap_or(Reason::Deadline)),
+            Move::StopByShopper => self.stop(Reason::Shopper),
+            Move::StopByDeadline => self.stop(Reason::Deadline),
+            Move::ChargeAgain => change.ask(Job::Charge(id)).await_provider().done(),
+            Move::StopAgain => change.ask(Job::Void(id)).await_provider().done(),
+            Move::CommitAgain => change.emit(OrderEvent::Paid(id)).await_settlement().done(),
+            Move::ReleaseDeclinedAgain => change.emit(OrderEvent::Declined(id)).await_settlement().done(),
+            Move::ReleaseAgain => change.emit(OrderEvent::Cancelled(id)).await_settlement().done(),
+            Move::NoteReleased => change.settled().done(),
+            Move::Settle => change.settled().at_rest().done(),
+            Move::ReturnMoneyAgain if self.order.stock_settled => change.refund_whole().await_settlement().done(),
+            Move::ReturnMoneyAgain => {
+                let change = change.refund_whole().emit(OrderEvent::Cancelled(id));
+                change.await_settlement().done()
+            }
+            Move::RefundAgain => change.ask_open_refunds().await_settlement().done(),
+            Move::Rest => change.at_rest().done(),
+            // Those that need their input are never asked for without it.
+            _ => Outcome::Stay(Stay::Contradiction),
+        }
+    }
+
     fn change(&self) -> Transition<'a> {
         Transition::of(self.order, self.now, self.policy)
     }
 
-    fn stock_reserved(&self, lines: &[PricedLine]) -> Result<Outcome, Refusal> {
-        if self.order.state != State::Pending {
-            return Ok(REPEATED);
-        }
+    fn reserve(&self, lines: &[PricedLine]) -> Result<Outcome, Refusal> {
         let priced_lines = self.priced(lines).ok_or(Refusal::LinesDiffer)?;
         let Ok((subtotal, fee, total)) = self.sums(lines) else {
             return Ok(self.call_off(Reason::TotalOutOfRange));
@@ -84,105 +193,16 @@ impl<'a> Case<'a> {
         Ok((subtotal, fee, subtotal.plus(fee)?))
     }
 
-    fn stock_rejected(&self, reason: Reason) -> Outcome {
-        match self.order.state {
-            State::Pending => {
-                let mut change = self.change().to(State::Rejected).because(reason);
-                change.order.stock_settled = true;
-                change.emit(OrderEvent::Rejected(self.order.id)).done()
-            }
-            // Called off while inventory said no: nothing is held, which is all that was still to be known.
-            State::Cancelled | State::Declined | State::Refunded if !self.order.stock_settled => self.settle(),
-            State::Rejected | State::Cancelled | State::Declined | State::Refunded => REPEATED,
-            State::Reserved | State::Charging | State::Paid | State::Completed => CONTRADICTION,
-        }
+    fn reject(&self, reason: Reason) -> Outcome {
+        let change = self.change().to(State::Rejected).because(reason).settled();
+        change.emit(OrderEvent::Rejected(self.order.id)).done()
     }
 
-    fn stock_committed(&self) -> Outcome {
-        match self.order.state {
-            State::Paid if !self.order.stop && !self.order.stock_settled => self
-                .change()
-                .to(State::Completed)
-                .emit(OrderEvent::Completed(self.order.id))
-                .done(),
-            State::Completed | State::Refunded => REPEATED,
-            _ => CONTRADICTION,
-        }
-    }
-
-    fn stock_commit_refused(&self) -> Outcome {
-        match self.order.state {
-            State::Paid if self.order.stock_settled => REPEATED,
-            State::Paid => {
-                let mut change = self.change().because(Reason::CommitRefused);
-                change.order.stock_settled = true;
-                change.order.attempts = 0;
-                change.refund_whole().await_settlement().done()
-            }
-            State::Refunded => REPEATED,
-            _ => CONTRADICTION,
-        }
-    }
-
-    fn stock_released(&self) -> Outcome {
-        match self.order.state {
-            _ if self.order.stock_settled => REPEATED,
-            State::Paid if self.order.stop => {
-                let mut change = self.change();
-                change.order.stock_settled = true;
-                change.done()
-            }
-            State::Cancelled | State::Declined | State::Refunded => self.settle(),
-            _ => CONTRADICTION,
-        }
-    }
-
-    /// Inventory holds nothing: an ended order has nothing more to wait for.
-    fn settle(&self) -> Outcome {
-        let mut change = self.change().at_rest();
-        change.order.stock_settled = true;
-        change.done()
-    }
-
-    fn charge_starting(&self) -> Outcome {
-        match self.order.state {
-            State::Reserved => self.change().to(State::Charging).await_provider().done(),
-            _ => REPEATED,
-        }
-    }
-
-    fn charge_answered(&self, answer: ChargeAnswer) -> Outcome {
-        match (answer, self.order.state) {
-            (ChargeAnswer::Unknown, _) => Outcome::Stay(Stay::Inconclusive),
-            (ChargeAnswer::Charged, State::Charging) => self.charged(),
-            (ChargeAnswer::Declined, State::Charging) => self
-                .change()
-                .to(State::Declined)
-                .because(Reason::Declined)
-                .emit(OrderEvent::Declined(self.order.id))
-                .await_settlement()
-                .done(),
-            (ChargeAnswer::Stopped, State::Charging) => self.call_off(self.order.reason.unwrap_or(Reason::Deadline)),
-            (ChargeAnswer::Charged, State::Paid | State::Completed | State::Refunded)
-            | (ChargeAnswer::Declined, State::Declined)
-            | (ChargeAnswer::Stopped, State::Cancelled) => REPEATED,
-            _ => CONTRADICTION,
-        }
-    }
-
-    fn charged(&self) -> Outcome {
-        let mut change = self.change().to(State::Paid);
-        change.order.captured = self.order.total.unwrap_or(Amount::ZERO);
-        if self.order.stop {
-            // Too late to stop: the stock goes back at once and the money follows.
-            change
-                .refund_whole()
-                .emit(OrderEvent::Cancelled(self.order.id))
-                .await_settlement()
-                .done()
-        } else {
-            change.emit(OrderEvent::Paid(self.order.id)).await_settlement().done()
-        }
+    fn capture(&self) -> Transition<'a> {
+        let total = self.order.total.unwrap_or(Amount::ZERO);
+        let mut change = self.change().to(State::Paid).post(PostingKind::Capture, total, None);
+        change.order.captured = total;
+        change
     }
 
     fn call_off(&self, reason: Reason) -> Outcome {
@@ -196,73 +216,33 @@ impl<'a> Case<'a> {
 
     /// The provider may have been asked: no more charging, and the provider shall refuse the key.
     fn stop(&self, reason: Reason) -> Outcome {
-        let mut change = self.change().because(reason);
+        let mut change = self.change().because(reason).anew();
         change.order.stop = true;
-        change.order.attempts = 0;
         change.ask(Job::Void(self.order.id)).await_provider().done()
     }
 
-    fn cancel(&self) -> Result<Outcome, Refusal> {
-        match self.order.state {
-            State::Pending | State::Reserved => Ok(self.call_off(Reason::Shopper)),
-            State::Charging if !self.order.stop => Ok(self.stop(Reason::Shopper)),
-            State::Charging | State::Cancelled => Ok(REPEATED),
-            state => Err(Refusal::Conflict(state)),
+    fn open_refund(&self, request: &RefundRequest) -> Result<Outcome, Refusal> {
+        let refundable = self.order.refundable();
+        let amount = request.amount.unwrap_or(refundable);
+        if amount.is_zero() || amount > refundable {
+            return Err(Refusal::RefundExceeds(refundable));
         }
+        if self.order.refunds.len() >= MAX_REFUNDS {
+            return Err(Refusal::TooManyRefunds);
+        }
+        let change = self
+            .change()
+            .anew()
+            .open_refund(request.id, amount, request.reason.clone());
+        Ok(change.await_settlement().done())
     }
 
-    fn due(&self) -> Outcome {
-        if self.order.due_at.is_none_or(|due| due > self.now) {
-            return Outcome::Stay(Stay::NotDue);
-        }
-        let id = self.order.id;
-        match self.order.state {
-            State::Pending | State::Reserved => self.call_off(Reason::Deadline),
-            State::Charging if self.order.stop => self.change().ask(Job::Void(id)).await_provider().done(),
-            State::Charging if self.now >= self.order.deadline_at => self.stop(Reason::Deadline),
-            State::Charging => self.change().ask(Job::Charge(id)).await_provider().done(),
-            State::Paid if self.order.stop || self.order.stock_settled => self.press_refund(),
-            State::Paid => self.change().emit(OrderEvent::Paid(id)).await_settlement().done(),
-            State::Declined => self.change().emit(OrderEvent::Declined(id)).await_settlement().done(),
-            State::Cancelled | State::Refunded => {
-                self.change().emit(OrderEvent::Cancelled(id)).await_settlement().done()
-            }
-            // Nothing is ever due here; should a document say so, lay it to rest.
-            State::Completed | State::Rejected => self.change().at_rest().done(),
-        }
-    }
-
-    fn press_refund(&self) -> Outcome {
-        let change = self.change().refund_whole();
-        let change = if self.order.stock_settled {
-            change
-        } else {
-            change.emit(OrderEvent::Cancelled(self.order.id))
-        };
-        change.await_settlement().done()
-    }
-
-    fn refund_answered(&self, refund: &Refund, answer: RefundAnswer) -> Outcome {
-        let open = refund.order_id == self.order.id && refund.state == RefundState::Requested;
-        if !open || !matches!(self.order.state, State::Paid | State::Completed) {
-            return REPEATED;
-        }
-        match answer {
-            RefundAnswer::Unknown => Outcome::Stay(Stay::Inconclusive),
-            _ if refund.amount > self.order.refund_open => CONTRADICTION,
-            RefundAnswer::Failed => {
-                // An unfinished order keeps its due time, and with it asks again.
-                self.change().close_refund(refund, RefundState::Failed).done()
-            }
-            RefundAnswer::Succeeded => self.refunded(refund),
-        }
-    }
-
-    fn refunded(&self, refund: &Refund) -> Outcome {
+    fn book_refund(&self, refund: &Refund) -> Outcome {
         let Ok(refunded) = self.order.refunded.plus(refund.amount) else {
-            return CONTRADICTION;
+            return Outcome::Stay(Stay::Contradiction);
         };
-        let mut change = self.change().close_refund(refund, RefundState::Succeeded);
+        let change = self.change().close_refund(refund, RefundState::Succeeded);
+        let mut change = change.post(PostingKind::Refund, refund.amount, Some(refund.id));
         change.order.refunded = refunded;
         if refunded < self.order.captured {
             return change.done();

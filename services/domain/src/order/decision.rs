@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
-use super::{Order, Refund, State};
+use super::{MAX_REFUNDS, Order, Refund, State};
 use crate::UnixMilliseconds;
 use crate::events::{OrderEvent, RejectionReason};
+use crate::ids::RefundId;
 use crate::jobs::Job;
 use crate::lines::PricedLine;
-use crate::money::FeePercent;
+use crate::money::{Amount, FeePercent};
 
 /// What the provider says has become of a charge, whichever way it was asked: charge, stop or look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,8 +55,21 @@ pub enum Input {
     Cancel,
     /// The clock may have passed the order's due time.
     Due,
-    /// The provider's answer about a refund, with the refund's document as read after the order's.
+    /// Staff ask for money to go back.
+    RefundRequested(RefundRequest),
+    /// The provider's answer about a refund, with the refund's document as read together with the order's.
     Refund(Refund, RefundAnswer),
+}
+
+/// A wish that money goes back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RefundRequest {
+    /// A new id, the same whenever the wish is repeated; also the refund's key with the provider.
+    pub id: RefundId,
+    /// How much; none is all that is left.
+    pub amount: Option<Amount>,
+    /// For people.
+    pub reason: Option<String>,
 }
 
 /// What an order is given to finish.
@@ -120,6 +134,15 @@ pub enum Refusal {
     /// Not in this state.
     #[error("an order that is {} cannot be called off", .0.as_str())]
     Conflict(State),
+    /// Money goes back from sold orders only; what is unfinished is called off, or returns its money by itself.
+    #[error("nothing of an order that is {} can be refunded", .0.as_str())]
+    NotRefundable(State),
+    /// More than was captured, what went back and what is on its way back taken off.
+    #[error("at most {0} minor units can be refunded")]
+    RefundExceeds(Amount),
+    /// The document of an order is bounded.
+    #[error("an order has at most {MAX_REFUNDS} refunds")]
+    TooManyRefunds,
     /// `stock.reserved` names other products or quantities than the order.
     #[error("the reserved lines are not the order's")]
     LinesDiffer,

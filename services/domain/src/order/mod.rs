@@ -12,6 +12,8 @@ mod decide;
 mod decision;
 mod merge;
 mod place;
+pub mod rules;
+pub mod situation;
 mod transition;
 
 #[cfg(test)]
@@ -20,7 +22,7 @@ mod table;
 mod world;
 
 pub use decide::decide;
-pub use decision::{ChargeAnswer, Decision, Input, Outcome, Policy, RefundAnswer, Refusal, Stay};
+pub use decision::{ChargeAnswer, Decision, Input, Outcome, Policy, RefundAnswer, RefundRequest, Refusal, Stay};
 pub use merge::merge_patch;
 pub use place::{Placing, place};
 
@@ -160,6 +162,33 @@ pub struct Passage {
     pub at: UnixMilliseconds,
 }
 
+/// The most refunds of one order: they bound its document.
+pub const MAX_REFUNDS: usize = 100;
+
+/// Which way money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PostingKind {
+    /// To the shop.
+    Capture,
+    /// Back to the shopper.
+    Refund,
+}
+
+/// One movement of money, in minor units of the order's currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting {
+    /// Which way.
+    pub kind: PostingKind,
+    /// How much.
+    pub amount: Amount,
+    /// Which refund it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_id: Option<RefundId>,
+    /// When it was known.
+    pub at: UnixMilliseconds,
+}
+
 /// An order, as its document holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
@@ -188,6 +217,15 @@ pub struct Order {
     pub refunded: Amount,
     /// What is on its way back.
     pub refund_open: Amount,
+    /// Every refund that was ever opened, oldest first; at most [`MAX_REFUNDS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<RefundId>,
+    /// Those of them that the provider has not answered yet; their amounts add up to `refund_open`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_refunds: Vec<RefundId>,
+    /// Every movement of money, oldest first; captures less refunds are what the shop has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ledger: Vec<Posting>,
     /// Why it is where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -256,6 +294,9 @@ pub struct Refund {
     pub currency: Currency,
     /// Where it stands.
     pub state: RefundState,
+    /// What staff said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// When it was asked for (again).
     pub created_at: UnixMilliseconds,
     /// When it last changed.

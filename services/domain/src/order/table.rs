@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::situation::Situation;
 use super::*;
 use crate::events::{Content, RejectionReason};
 use crate::ids::{OrderId, ProductId};
@@ -63,13 +64,19 @@ fn after(inputs: &[Input]) -> Order {
     })
 }
 
+/// The id under which the paid order of the table gets its money back.
+fn whole() -> RefundId {
+    RefundId::of_whole(order_id(), 4)
+}
+
 fn refund(state: RefundState) -> Refund {
     Refund {
-        id: RefundId::of_whole(order_id()),
+        id: whole(),
         order_id: order_id(),
         amount: Amount::new(1199).unwrap(),
         currency: "EUR".parse().unwrap(),
         state,
+        reason: None,
         created_at: 0,
         updated_at: 0,
     }
@@ -77,6 +84,28 @@ fn refund(state: RefundState) -> Refund {
 
 fn refunded(answer: RefundAnswer) -> Input {
     Input::Refund(refund(RefundState::Requested), answer)
+}
+
+/// Asked for under a new id where the order had a refund before.
+fn refund_asked(amount: Option<i64>) -> Input {
+    Input::RefundRequested(RefundRequest {
+        id: match amount {
+            Some(1_000) => whole(),
+            _ => RefundId::from_parts(3, [3; 10]),
+        },
+        amount: amount.map(|amount| Amount::new(amount).unwrap()),
+        reason: Some("broken".to_owned()),
+    })
+}
+
+/// The answer about the order's open refund, or about one that it never opened.
+fn answered(order: &Order, answer: RefundAnswer) -> Input {
+    let mut open = refund(RefundState::Requested);
+    if let Some(id) = order.open_refunds.first() {
+        open.id = *id;
+        open.amount = order.refund_open;
+    }
+    Input::Refund(open, answer)
 }
 
 /// Every situation that rules tell apart, by the shortest way into it.
@@ -91,6 +120,10 @@ fn situations() -> Vec<(&'static str, Order)> {
     let refunding = with(&paid, &[Input::StockCommitRefused]);
     let succeeded = [refunded(RefundAnswer::Succeeded)];
     let declined = with(&charging, &[Input::Charge(Declined)]);
+    let completed = with(&paid, &[Input::StockCommitted]);
+    let mut part = refund(RefundState::Requested);
+    part.amount = Amount::new(1_000).unwrap();
+    let partly = [refund_asked(Some(1_000)), Input::Refund(part, RefundAnswer::Succeeded)];
     [
         ("pending", vec![]),
         ("reserved", reserved),
@@ -103,7 +136,9 @@ fn situations() -> Vec<(&'static str, Order)> {
             "paid, refund failed",
             with(&refunding, &[refunded(RefundAnswer::Failed)]),
         ),
-        ("completed", with(&paid, &[Input::StockCommitted])),
+        ("completed", completed.clone()),
+        ("completed, refund open", with(&completed, &[refund_asked(Some(1_000))])),
+        ("completed, partly refunded", with(&completed, &partly)),
         (
             "rejected",
             vec![Input::StockRejected(RejectionReason::InsufficientStock)],
@@ -142,9 +177,12 @@ fn inputs(order: &Order) -> Vec<(&'static str, Input, i64)> {
         ("not yet due", Input::Due, due - 1),
         ("due", Input::Due, due),
         ("due, past the deadline", Input::Due, deadline),
-        ("refund succeeded", refunded(RefundAnswer::Succeeded), NOW),
-        ("refund failed", refunded(RefundAnswer::Failed), NOW),
-        ("refund unknown", refunded(RefundAnswer::Unknown), NOW),
+        ("refund asked, all that is left", refund_asked(None), NOW),
+        ("refund asked, a part", refund_asked(Some(199)), NOW),
+        ("refund asked, too much", refund_asked(Some(1_200)), NOW),
+        ("refund succeeded", answered(order, RefundAnswer::Succeeded), NOW),
+        ("refund failed", answered(order, RefundAnswer::Failed), NOW),
+        ("refund unknown", answered(order, RefundAnswer::Unknown), NOW),
         (
             "closed refund answered",
             Input::Refund(refund(RefundState::Succeeded), RefundAnswer::Succeeded),
@@ -179,6 +217,9 @@ fn cell(order: &Order, input: &Input, now: i64) -> String {
             for job in &decision.jobs {
                 let _ = write!(text, "; job {}", job.kind());
             }
+            if decision.order.ledger.len() > order.ledger.len() {
+                let _ = write!(text, "; booked {}", decision.order.ledger.last().unwrap().amount);
+            }
             if let Some(refund) = &decision.refund {
                 let _ = write!(text, "; refund {:?} {}", refund.state, refund.amount);
             }
@@ -198,15 +239,15 @@ fn every_state_meets_every_input() {
     for (name, order) in situations() {
         let _ = writeln!(actual, "{name}");
         for (input_name, input, now) in inputs(&order) {
-            let _ = writeln!(actual, "    {input_name:<28} {}", cell(&order, &input, now));
+            let _ = writeln!(actual, "    {input_name:<31} {}", cell(&order, &input, now));
         }
     }
     let expected = include_str!("table.txt");
     assert!(actual == expected, "the machine's table is now:\n{actual}");
-    for state in State::ALL {
+    for situation in Situation::ALL {
         assert!(
-            situations().iter().any(|(_, order)| order.state == state),
-            "{state:?} has no row"
+            situations().iter().any(|(_, order)| Situation::of(order) == situation),
+            "{situation:?} has no row"
         );
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Decision, Order, Outcome, Passage, Policy, Reason, Refund, RefundState, State, merge_patch};
+use super::{
+    Decision, MAX_REFUNDS, Order, Outcome, Passage, Policy, Posting, PostingKind, Reason, Refund, RefundState, State,
+    merge_patch,
+};
 use crate::UnixMilliseconds;
 use crate::events::OrderEvent;
 use crate::ids::RefundId;
@@ -62,6 +65,29 @@ impl<'a> Transition<'a> {
         self
     }
 
+    /// Inventory holds nothing (any more).
+    pub(super) fn settled(mut self) -> Self {
+        self.order.stock_settled = true;
+        self
+    }
+
+    /// Something new is asked for: the first wait is the shortest again.
+    pub(super) fn anew(mut self) -> Self {
+        self.order.attempts = 0;
+        self
+    }
+
+    /// A movement of money.
+    pub(super) fn post(mut self, kind: PostingKind, amount: Amount, refund_id: Option<RefundId>) -> Self {
+        self.order.ledger.push(Posting {
+            kind,
+            amount,
+            refund_id,
+            at: self.now,
+        });
+        self
+    }
+
     /// Nothing has to happen any more.
     pub(super) fn at_rest(mut self) -> Self {
         self.order.due_at = None;
@@ -100,29 +126,61 @@ impl<'a> Transition<'a> {
         first.saturating_mul(factor).min(self.policy.longest_retry)
     }
 
-    /// All that is left of the captured money goes back. Already on its way: asked for again under the same id.
-    pub(super) fn refund_whole(mut self) -> Self {
+    /// All that is left of the captured money goes back. What is on its way already is asked for again, under its own id.
+    pub(super) fn refund_whole(self) -> Self {
         let amount = self.order.refundable();
-        let refund_id = RefundId::of_whole(self.order.id);
-        if !amount.is_zero() {
-            self.order.refund_open = amount;
-            self.refund = Some(Refund {
-                id: refund_id,
-                order_id: self.order.id,
-                amount,
-                currency: self.order.currency,
-                state: RefundState::Requested,
-                created_at: self.now,
-                updated_at: self.now,
-            });
+        if amount.is_zero() {
+            return self.ask_open_refunds();
         }
-        let order_id = self.order.id;
-        self.ask(Job::Refund(RefundJob { order_id, refund_id }))
+        let id = RefundId::of_whole(self.order.id, self.old.version);
+        self.open_refund(id, amount, None)
     }
 
-    /// The refund's document ends.
+    /// So much is on its way back, and the provider is to be asked.
+    pub(super) fn open_refund(mut self, id: RefundId, amount: Amount, reason: Option<String>) -> Self {
+        let order = &mut self.order;
+        // Only ever called with what is refundable, so the sum stays within the captured amount.
+        order.refund_open = order.refund_open.plus(amount).unwrap_or(order.captured);
+        if order.refunds.len() >= MAX_REFUNDS {
+            // Only after as many refusals, which a whole refund outlives; the oldest is let go of.
+            order.refunds.remove(0);
+        }
+        order.open_refunds.push(id);
+        order.refunds.push(id);
+        self.refund = Some(Refund {
+            id,
+            order_id: order.id,
+            amount,
+            currency: order.currency,
+            state: RefundState::Requested,
+            reason,
+            created_at: self.now,
+            updated_at: self.now,
+        });
+        let order_id = order.id;
+        self.ask(Job::Refund(RefundJob {
+            order_id,
+            refund_id: id,
+        }))
+    }
+
+    /// The provider is to be asked again for everything that is on its way back.
+    pub(super) fn ask_open_refunds(mut self) -> Self {
+        let order_id = self.order.id;
+        let jobs = self.order.open_refunds.iter();
+        self.jobs
+            .extend(jobs.map(|&refund_id| Job::Refund(RefundJob { order_id, refund_id })));
+        self
+    }
+
+    /// The refund's document ends. A sold order has nothing more to wait for when it was the last one.
     pub(super) fn close_refund(mut self, refund: &Refund, state: RefundState) -> Self {
-        self.order.refund_open = self.order.refund_open.minus(refund.amount).unwrap_or(Amount::ZERO);
+        let order = &mut self.order;
+        order.refund_open = order.refund_open.minus(refund.amount).unwrap_or(Amount::ZERO);
+        order.open_refunds.retain(|id| *id != refund.id);
+        if order.state == State::Completed && order.open_refunds.is_empty() {
+            order.due_at = None;
+        }
         self.refund = Some(Refund {
             state,
             updated_at: self.now,

@@ -7,7 +7,8 @@ use super::table::{order_id, placed, policy, priced};
 use super::transition::document;
 use super::*;
 use crate::events::{OrderEvent, RejectionReason, StockEvent, StockRejected, StockReserved};
-use crate::jobs::Job;
+use crate::ids::RefundId;
+use crate::jobs::{Job, RefundJob};
 use crate::reservation::{Answer, Request, Reservation, step};
 
 /// The provider's book on this order's key.
@@ -35,6 +36,7 @@ enum Action {
     Call(usize, Fault),
     Wait(i64),
     Cancel,
+    Refund(u8, Option<i64>),
     InventoryForgets,
 }
 
@@ -43,10 +45,11 @@ struct World {
     in_stock: bool,
     solvent: bool,
     order: Order,
-    refund: Option<Refund>,
+    refunds: Vec<Refund>,
     reservation: Reservation,
     book: Book,
-    refunds_paid: u32,
+    /// The provider's answer about each refund, which stands for ever: what it gave back, or nothing.
+    refund_book: Vec<(RefundId, Option<Amount>)>,
     // Streams only grow: any entry may be delivered at any time, any number of times.
     events: Vec<OrderEvent>,
     answers: Vec<StockEvent>,
@@ -64,10 +67,10 @@ impl World {
             in_stock,
             solvent,
             order: decision.order,
-            refund: None,
+            refunds: Vec::new(),
             reservation: Reservation::None,
             book: Book::Nothing,
-            refunds_paid: 0,
+            refund_book: Vec::new(),
             events: decision.events,
             answers: Vec::new(),
             jobs: Vec::new(),
@@ -86,12 +89,19 @@ impl World {
                 assert_eq!(decision.due, decision.order.due_at);
                 self.events.extend(decision.events);
                 self.jobs.extend(decision.jobs);
-                self.refund = decision.refund.or_else(|| self.refund.take());
+                if let Some(refund) = decision.refund {
+                    self.refunds.retain(|known| known.id != refund.id);
+                    self.refunds.push(refund);
+                }
                 self.order = decision.order;
             }
             Ok(Outcome::Stay(Stay::Contradiction)) => self.contradictions += 1,
             Ok(Outcome::Stay(_)) => {}
-            Err(refusal) => assert!(matches!(refusal, Refusal::Conflict(_)) && *input == Input::Cancel),
+            Err(refusal) => assert!(match input {
+                Input::Cancel => matches!(refusal, Refusal::Conflict(_)),
+                Input::RefundRequested(_) => matches!(refusal, Refusal::NotRefundable(_) | Refusal::RefundExceeds(_)),
+                _ => false,
+            }),
         }
         self.check(&old);
     }
@@ -125,7 +135,21 @@ impl World {
             .filter(|passage| passage.state == State::Paid)
             .count();
         assert!(charges <= 1, "two charges concluded");
-        assert!(self.refunds_paid <= 1, "money went back twice");
+        assert!(self.given_back() <= total, "more went back than was taken");
+        let sum = |of: RefundState| {
+            let amounts = self.refunds.iter().filter(|refund| refund.state == of);
+            amounts.map(|refund| refund.amount.minor_units()).sum::<i64>()
+        };
+        assert_eq!(sum(RefundState::Succeeded), order.refunded.minor_units());
+        assert_eq!(sum(RefundState::Requested), order.refund_open.minor_units());
+        let booked = order.ledger.iter().map(|posting| match posting.kind {
+            PostingKind::Capture => posting.amount.minor_units(),
+            PostingKind::Refund => -posting.amount.minor_units(),
+        });
+        assert_eq!(
+            booked.sum::<i64>(),
+            order.captured.minor_units() - order.refunded.minor_units()
+        );
     }
 
     fn inventory(&mut self, event: &OrderEvent) {
@@ -189,7 +213,7 @@ impl World {
                 self.book = if self.solvent { Book::Charged } else { Book::Declined };
             }
             (Job::Void(_), Book::Nothing) => self.book = Book::Stopped,
-            (Job::Refund(_), Book::Charged) if !matches!(fault, Fault::RefundRefused) => self.refunds_paid = 1,
+            (Job::Refund(job), _) => self.pay_back(job.refund_id, matches!(fault, Fault::RefundRefused)),
             _ => {}
         }
         let charge = match self.book {
@@ -198,10 +222,13 @@ impl World {
             Book::Declined => ChargeAnswer::Declined,
             Book::Stopped => ChargeAnswer::Stopped,
         };
-        let refund = if self.refunds_paid > 0 {
-            RefundAnswer::Succeeded
-        } else {
-            RefundAnswer::Failed
+        let is_back = |job: RefundJob| {
+            let known = self.refund_book.iter().find(|(id, _)| *id == job.refund_id);
+            known.is_some_and(|(_, amount)| amount.is_some())
+        };
+        let refund = match job {
+            Job::Refund(job) if is_back(job) => RefundAnswer::Succeeded,
+            _ => RefundAnswer::Failed,
         };
         match fault {
             Fault::AnswerLost => self.answer(job, ChargeAnswer::Unknown, RefundAnswer::Unknown),
@@ -210,11 +237,38 @@ impl World {
     }
 
     fn answer(&mut self, job: Job, charge: ChargeAnswer, answer: RefundAnswer) {
-        match (job, self.refund.clone()) {
-            (Job::Refund(_), Some(refund)) => self.input(&Input::Refund(refund, answer)),
-            (Job::Refund(_), None) => panic!("a refund job without a refund"),
+        match job {
+            Job::Refund(job) => {
+                let known = self.refunds.iter().find(|refund| refund.id == job.refund_id);
+                self.input(&Input::Refund(
+                    known.expect("a refund job has a refund").clone(),
+                    answer,
+                ));
+            }
             _ => self.input(&Input::Charge(charge)),
         }
+    }
+
+    /// Once a key, and a refusal stands.
+    fn pay_back(&mut self, id: RefundId, refused: bool) {
+        let refund = self.refunds.iter().find(|refund| refund.id == id).unwrap();
+        if !self.refund_book.iter().any(|(known, _)| *known == id) {
+            let refused = refused || self.book != Book::Charged;
+            self.refund_book.push((id, (!refused).then_some(refund.amount)));
+        }
+    }
+
+    fn given_back(&self) -> Amount {
+        let amounts = self.refund_book.iter().filter_map(|(_, amount)| *amount);
+        amounts.fold(Amount::ZERO, |sum, amount| sum.plus(amount).unwrap())
+    }
+
+    fn ask_refund(&mut self, number: u8, amount: Option<i64>) {
+        self.input(&Input::RefundRequested(RefundRequest {
+            id: RefundId::from_parts(9, [number; 10]),
+            amount: amount.map(|amount| Amount::new(amount).unwrap()),
+            reason: None,
+        }));
     }
 
     fn act(&mut self, action: Action) {
@@ -245,6 +299,7 @@ impl World {
                 self.input(&Input::Due);
             }
             Action::Cancel => self.input(&Input::Cancel),
+            Action::Refund(number, amount) => self.ask_refund(number, amount),
             Action::InventoryForgets => {
                 if self.reservation == Reservation::Reserved {
                     self.reservation = Reservation::Released;
@@ -287,15 +342,14 @@ impl World {
             !order.captured.is_zero(),
             "the two books differ"
         );
-        assert_eq!(
-            self.refunds_paid == 1,
-            !order.refunded.is_zero(),
-            "the two books differ"
-        );
+        assert_eq!(self.given_back(), order.refunded, "the two books differ");
+        let sold = order.timeline.iter().any(|passage| passage.state == State::Completed);
+        assert_eq!(sold, self.reservation == Reservation::Committed);
         match order.state {
-            State::Completed => assert!(self.reservation == Reservation::Committed && order.refunded.is_zero()),
+            State::Completed => assert!(order.refunded < order.captured),
+            State::Refunded if sold => assert_eq!(order.refunded, order.captured),
             State::Refunded => {
-                assert!(order.refunded == order.captured && self.reservation != Reservation::Committed);
+                assert_eq!(order.refunded, order.captured);
                 let why = [Reason::CommitRefused, Reason::Deadline, Reason::Shopper];
                 assert!(
                     order.reason.is_some_and(|reason| why.contains(&reason)),
@@ -320,6 +374,8 @@ fn action() -> impl Strategy<Value = Action> {
         6 => (any::<usize>(), fault).prop_map(|(index, fault)| Action::Call(index, fault)),
         4 => prop_oneof![0i64..10_000, 0i64..1_000_000].prop_map(Action::Wait),
         1 => Just(Action::Cancel),
+        1 => (0u8..3, prop_oneof![Just(None), (1i64..1_300).prop_map(Some)])
+            .prop_map(|(number, amount)| Action::Refund(number, amount)),
     ]
 }
 

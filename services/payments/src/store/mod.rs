@@ -135,7 +135,7 @@ impl Store {
         let refund_id = decision
             .refund
             .as_ref()
-            .map_or(RefundId::of_whole(order.id), |refund| refund.id);
+            .map_or(RefundId::of_whole(order.id, order.version), |refund| refund.id);
         let refund = decision.refund.as_ref().map(serde_json::to_string).transpose();
         let refund = refund.map_err(|source| StoreError::Document {
             key: self.keys.refund(refund_id),
