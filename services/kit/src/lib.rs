@@ -4,11 +4,14 @@
 
 pub mod admin;
 pub mod auth;
+pub mod capacity;
 pub mod config;
 pub mod connection;
 pub mod consumer_metrics;
 pub mod context;
+pub mod crash;
 pub mod extract;
+pub mod idempotency;
 pub mod metrics;
 pub mod problem;
 pub mod search_index;
@@ -18,8 +21,10 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use auth::{AdminAuthorization, AdminKey};
+pub use capacity::Capacity;
 pub use connection::{Redis, RedisSettings, is_passing};
 pub use context::RequestContext;
 pub use extract::{Json, Path, Query, Raw};
+pub use idempotency::{Idempotency, Keyed, Record, RequestKey};
 pub use problem::{ApiError, FieldError};
 pub use secret::Secret;
