@@ -80,6 +80,8 @@ enum Command {
         #[arg(long, default_value = "target/images")]
         output: PathBuf,
     },
+    /// Run the shop on loopback under kills, freezes, a bad network and a slow disk, and prove that nothing is lost or doubled.
+    Storm(storm::Arguments),
     /// Try a part on random hostile histories for as long as you like; `test` does so for a few seconds.
     Fuzz {
         #[command(subcommand)]
@@ -138,6 +140,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Gen { check: true } => generate::check(),
         Command::Gen { check: false } => generate::write(),
         Command::Image { output } => image::run(&output),
+        Command::Storm(arguments) => storm::run(&arguments),
         Command::Fuzz {
             what: Fuzz::Backlog { samples, seed },
         } => fuzz::backlog(samples, seed),

@@ -1,6 +1,7 @@
 //! The processes of a shop, each replaced at once when it has died, as Deployments would. Touches processes it started and
 //! their logs.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -80,7 +81,7 @@ impl Fleet {
     }
 
     /// Replaces the dead for ever; returns only when a process cannot be started.
-    pub async fn supervise(&self) -> Result<()> {
+    pub async fn supervise(&self) -> Result<Infallible> {
         loop {
             for slot in &self.slots {
                 self.look_at(&mut locked(slot))?;

@@ -22,8 +22,11 @@ pub enum Durability {
 pub enum RedisDeath {
     /// SIGKILL. What it had written to the file is there, since the kernel goes on.
     Killed,
-    /// SIGKILL, and of the file only what an fsync had covered stays, as when the machine loses power.
-    PowerLost,
+    /// SIGKILL, and the end of its file is gone, as when the machine loses power.
+    PowerLost {
+        /// The last fsync was so long ago; when the disk is slow, by its delay longer.
+        age: Duration,
+    },
 }
 
 /// One thing that goes wrong.
@@ -138,8 +141,9 @@ pub fn plan(forecast: &Forecast) -> Vec<Fault> {
     });
     let redis_gap = forecast.redis_gap.mul_f64(2.0);
     kind(redis_gap, true, &mut random, &|random| {
-        let power = forecast.durability == Durability::EverySecond && random.random_bool(0.7);
-        Wrong::Redis(if power { RedisDeath::PowerLost } else { RedisDeath::Killed })
+        let killed = forecast.durability == Durability::Always || random.random_bool(0.3);
+        let age = milliseconds(random, 0..1_000);
+        Wrong::Redis(if killed { RedisDeath::Killed } else { RedisDeath::PowerLost { age } })
     });
     kind(SLOW_DISK_GAP, true, &mut random, &|random| Wrong::SlowDisk {
         delay: LONGEST_FSYNC_DELAY.mul_f64(random.random_range(0.1..1.0)),

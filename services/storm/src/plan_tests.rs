@@ -43,7 +43,8 @@ proptest! {
     #[test]
     fn redis_has_its_time_between_two_deaths(seed: u64, durability in durability()) {
         let forecast = forecast(seed, 1_800, durability);
-        prop_assert!(apart(&plan(&forecast), |what| matches!(what, Wrong::Redis(_)), forecast.redis_gap));
+        let apart = apart(&plan(&forecast), |what| matches!(what, Wrong::Redis(_)), forecast.redis_gap);
+        prop_assert!(apart);
     }
 
     #[test]
@@ -68,8 +69,9 @@ proptest! {
                     prop_assert!(replica < role.replicas());
                     prop_assert!(duration > Duration::from_secs(2), "shorter than the claim time: {duration:?}");
                 }
-                Wrong::Redis(death) => {
-                    prop_assert!(durability == Durability::EverySecond || death == RedisDeath::Killed);
+                Wrong::Redis(RedisDeath::Killed) => {}
+                Wrong::Redis(RedisDeath::PowerLost { age }) => {
+                    prop_assert!(durability == Durability::EverySecond && age <= Duration::from_secs(1));
                 }
                 Wrong::SlowDisk { delay, duration } => {
                     prop_assert!(delay <= LONGEST_FSYNC_DELAY && duration <= Duration::from_secs(6));
@@ -105,9 +107,12 @@ proptest! {
         for weather in [Weather::Delaying { longest }, Weather::Halving, Weather::Resetting, Weather::Silent] {
             prop_assert!(weathers.contains(&discriminant(&weather)), "{weather:?}");
         }
-        prop_assert!(faults.iter().any(|fault| matches!(fault.what, Wrong::SlowDisk { .. })));
-        prop_assert!(faults.contains_death(RedisDeath::Killed));
-        prop_assert_eq!(faults.contains_death(RedisDeath::PowerLost), durability == Durability::EverySecond);
+        let slow_disk = faults.iter().any(|fault| matches!(fault.what, Wrong::SlowDisk { .. }));
+        prop_assert!(slow_disk);
+        let killed = faults.iter().any(|fault| fault.what == Wrong::Redis(RedisDeath::Killed));
+        let power_lost = faults.iter().any(|fault| matches!(fault.what, Wrong::Redis(RedisDeath::PowerLost { .. })));
+        prop_assert!(killed);
+        prop_assert_eq!(power_lost, durability == Durability::EverySecond);
     }
 
     #[test]
@@ -124,15 +129,5 @@ proptest! {
         for kind in one_of_each {
             prop_assert!(kinds.contains(&discriminant(&kind)), "{kind:?}");
         }
-    }
-}
-
-trait Deaths {
-    fn contains_death(&self, death: RedisDeath) -> bool;
-}
-
-impl Deaths for Vec<Fault> {
-    fn contains_death(&self, death: RedisDeath) -> bool {
-        self.iter().any(|fault| fault.what == Wrong::Redis(death))
     }
 }

@@ -80,6 +80,11 @@ impl Role {
         }
     }
 
+    /// Every crash point of every role.
+    pub fn all_crash_points() -> Vec<&'static str> {
+        POINTS.to_vec()
+    }
+
     /// The crash points that its process passes.
     pub fn crash_points(self) -> Vec<&'static str> {
         let own = |point: &&str| Self::of_crash_point(point) == Some(self);

@@ -1,8 +1,8 @@
 //! The shop's main Redis: dies and comes back on the same port and data. Touches the one server it started, and its files.
 
 mod append_file;
+mod growth;
 mod slow_disk;
-mod synced;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use shopwright_redis_stack::{Append, Options, RedisStack};
 
+pub use growth::Growth;
 pub use slow_disk::{NotTried, SlowDisk};
-pub use synced::Synced;
 
 use crate::plan::{Durability, RedisDeath};
 
@@ -31,7 +31,7 @@ pub struct Died {
     pub until: u64,
     /// How long the next one took to load.
     pub loading: Duration,
-    /// Bytes at the end of its file that no fsync had covered, and that were cut off.
+    /// Bytes that were cut off the end of its file.
     pub cut: u64,
     /// The longest that an fsync was being delayed shortly before.
     pub fsync_delay: Duration,
@@ -117,23 +117,22 @@ impl Database {
     }
 
     /// Lets it die and brings it back; returns when it answers.
-    pub async fn die(&self, death: RedisDeath, synced: &Synced) -> Result<()> {
+    pub async fn die(&self, death: RedisDeath, growth: &Growth) -> Result<()> {
         let database = self.clone();
-        let synced = synced.clone();
+        let growth = growth.clone();
         // On a thread of its own: when the storm is broken off meanwhile, the server is still ended in order.
-        tokio::task::spawn_blocking(move || database.die_blocking(death, &synced)).await?
+        tokio::task::spawn_blocking(move || database.die_blocking(death, &growth)).await?
     }
 
-    fn die_blocking(&self, death: RedisDeath, synced: &Synced) -> Result<()> {
+    fn die_blocking(&self, death: RedisDeath, growth: &Growth) -> Result<()> {
         let mut server = locked(&self.server);
-        let (fsync_delay, from) = (self.fsync_delay(), unix_milliseconds());
+        let (fsync_delay, from, now) = (self.fsync_delay(), unix_milliseconds(), Instant::now());
         server.kill()?;
         let until = unix_milliseconds();
         let cut = match death {
             RedisDeath::Killed => 0,
-            RedisDeath::PowerLost => synced.cut(&self.directory)?,
+            RedisDeath::PowerLost { age } => growth.cut_since(now - age - fsync_delay, &self.directory)?,
         };
-        synced.forget();
         let began = Instant::now();
         server.restart()?;
         let loading = began.elapsed();
@@ -151,9 +150,24 @@ impl Database {
         Ok(())
     }
 
-    /// Remembers that fsyncs are being delayed, or no longer are.
-    pub fn note_slow_disk(&self, delay: Duration, over: bool) {
-        locked(&self.state).slow_disk = Some((over.then(Instant::now), delay));
+    /// Makes its disk slow, until what is returned is dropped and [noted](Self::note_disk_recovered).
+    pub async fn slow_disk(&self, delay: Duration, log: &Path) -> Result<Result<SlowDisk, NotTried>> {
+        let (database, log) = (self.clone(), log.to_owned());
+        let attached = tokio::task::spawn_blocking(move || {
+            // Held, so that the process cannot be replaced by another of its id meanwhile.
+            let server = locked(&database.server);
+            let attached = SlowDisk::attach(server.process_id(), delay, &log);
+            if attached.is_ok() {
+                locked(&database.state).slow_disk = Some((None, delay));
+            }
+            attached
+        });
+        Ok(attached.await?)
+    }
+
+    /// Its disk is as fast again as it was.
+    pub fn note_disk_recovered(&self, delay: Duration) {
+        locked(&self.state).slow_disk = Some((Some(Instant::now()), delay));
     }
 
     /// How much an fsync was being delayed when the last ones before now began.
