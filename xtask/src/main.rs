@@ -12,6 +12,7 @@ mod generate;
 mod image;
 mod install;
 mod interrupt;
+mod load;
 mod preflight;
 mod report;
 mod steps;
@@ -87,6 +88,8 @@ enum Command {
         #[command(subcommand)]
         what: Fuzz,
     },
+    /// Load a shop by its URL, at a rate that does not wait for it, and report; fails when the shop broke a promise.
+    Load(Box<shopwright_load::cli::Arguments>),
     /// Measure on the cluster that `up` runs.
     Bench {
         #[command(subcommand)]
@@ -144,6 +147,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fuzz {
             what: Fuzz::Backlog { samples, seed },
         } => fuzz::backlog(samples, seed),
+        Command::Load(arguments) => load::run(*arguments),
         Command::Bench {
             what: Bench::Scaling(what),
         } => bench::scaling(&what),
