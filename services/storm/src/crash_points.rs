@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -17,6 +19,8 @@ use crate::shop::{Binaries, Shop, Tempo};
 use crate::stock_book::StockBook;
 use crate::{duties, orders, traffic, verified};
 
+/// Shops at once: most of the time each waits for something.
+const AT_ONCE: usize = 3;
 /// How long orders come until the point must have been passed.
 const PATIENCE: Duration = Duration::from_secs(40);
 const RATE: f64 = 25.0;
@@ -52,26 +56,48 @@ impl Display for Outcome {
     }
 }
 
-/// Dies at each of `points`, in turn. Blocks. An error when a point was not passed at all; it names the folder that is kept.
-/// `told` hears of each outcome as soon as it is there.
+/// Dies at each of `points`, a few at once. Blocks. An error when a point was not passed at all; it names the folder that is
+/// kept. `told` hears of each outcome as soon as it is there.
 pub fn each(
     binaries: &Binaries,
     points: &[&'static str],
     mut told: impl FnMut(&Outcome),
 ) -> Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
-    for point in points {
-        let (mut outcome, kept) = within(
-            async |folder| die_at(binaries, point, folder).await,
-            |outcome| outcome.violations.is_empty(),
-        )?;
-        if let Some(kept) = kept {
-            outcome.violations.push(format!("data and logs are in {}", kept.display()));
+    let (sender, receiver) = mpsc::channel();
+    let next = AtomicUsize::new(0);
+    let outcomes = std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Nobody listens any more: an earlier point failed.
+                    if sender.send(one(binaries, point)).is_err() {
+                        return;
+                    }
+                }
+            });
         }
-        told(&outcome);
-        outcomes.push(outcome);
+        drop(sender);
+        let mut outcomes = Vec::new();
+        for outcome in receiver {
+            let outcome = outcome?;
+            told(&outcome);
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    });
+    outcomes
+}
+
+fn one(binaries: &Binaries, point: &'static str) -> Result<Outcome> {
+    let (mut outcome, kept) = within(
+        async |folder| die_at(binaries, point, folder).await,
+        |outcome| outcome.violations.is_empty(),
+    )?;
+    if let Some(kept) = kept {
+        outcome.violations.push(format!("data and logs are in {}", kept.display()));
     }
-    Ok(outcomes)
+    Ok(outcome)
 }
 
 async fn die_at(binaries: &Binaries, point: &'static str, folder: &Path) -> Result<Outcome> {
@@ -84,8 +110,8 @@ async fn die_at(binaries: &Binaries, point: &'static str, folder: &Path) -> Resu
 }
 
 async fn drive(shop: &Shop, point: &'static str, folder: &Path) -> Result<Outcome> {
-    let (products, opening) = traffic::products(shop).await?;
-    let mut stock = StockBook::new(products.as_slice().iter().map(|product| product.id).zip(opening));
+    let (products, opening) = traffic::products(shop, RATE * WAVE.as_secs_f64()).await?;
+    let mut stock = StockBook::new(opening);
     let began = Instant::now();
     shop.fleet.arm(point)?;
     let died = CancellationToken::new();

@@ -69,9 +69,8 @@ async fn storm(options: &Options, folder: &Path) -> Result<Report> {
 
 async fn phases(options: &Options, shop: &Shop, growth: &Growth, folder: &Path) -> Result<Report> {
     let Options { duration, seed, .. } = *options;
-    let (products, opening) = traffic::products(shop).await?;
-    let ids = products.as_slice().iter().map(|product| product.id);
-    let mut stock = StockBook::new(ids.zip(opening));
+    let (products, opening) = traffic::products(shop, options.rate * duration.as_secs_f64()).await?;
+    let mut stock = StockBook::new(opening);
     let stage = Stage::new(shop, growth, folder);
     let journal = folder.join("journal");
     let load = traffic::load(shop, products, options.rate, duration, seed, &journal)?;

@@ -8,16 +8,20 @@ use shopwright_load::mix::{Mix, Part};
 use shopwright_load::products::{NewProducts, Products};
 use shopwright_load::report::Report;
 use shopwright_load::{AdminKey, Load, ShopUrl};
+use shopwright_domain::ids::ProductId;
 use tokio_util::sync::CancellationToken;
 
 use crate::shop::{CURRENCY, Shop};
 
-/// A flash sale that sells out, and a tail that does not.
-const HOT_STOCK: u32 = 500;
-const STOCK: u32 = 100_000;
+/// Of the hot product there is so much for each order that is to come: it sells out before the end.
+const HOT_STOCK_SHARE: f64 = 0.4;
+/// The others do not.
+const STOCK: u32 = 1_000_000;
 const COUNT: u32 = 20;
 /// A gateway that gives up answers sooner; one that stands still does not answer at all.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// So few that some shoppers never have a definite reply.
+const ATTEMPTS: u32 = 3;
 
 /// Everything that moves stock or money; nobody who only looks.
 fn mix() -> Result<Mix> {
@@ -30,19 +34,23 @@ fn mix() -> Result<Mix> {
     ])?)
 }
 
-/// Products of a shop that was just started; with it the shop is open.
-pub async fn products(shop: &Shop) -> Result<(Products, Vec<i64>)> {
+/// Products of a shop that was just started, and what there is of each; with them the shop is open. About so many `orders`
+/// will come.
+pub async fn products(shop: &Shop, orders: f64) -> Result<(Products, Vec<(ProductId, i64)>)> {
+    // A float out of range becomes the nearest number that is in range.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let hot_stock = (orders * HOT_STOCK_SHARE) as u32;
     let new = NewProducts {
         count: COUNT,
-        hot_stock: HOT_STOCK,
+        hot_stock,
         stock: STOCK,
         currency: CURRENCY.parse()?,
     };
     let products = Products::create(&url(shop)?, &AdminKey::new(&shop.admin_key), new)
         .await
         .context("the shop did not open")?;
-    let opening = (0..products.as_slice().len()).map(|number| i64::from(if number == 0 { HOT_STOCK } else { STOCK }));
-    let opening = opening.collect();
+    let stocks = std::iter::once(hot_stock).chain(std::iter::repeat(STOCK)).map(i64::from);
+    let opening = products.as_slice().iter().map(|product| product.id).zip(stocks).collect();
     Ok((products, opening))
 }
 
@@ -64,6 +72,7 @@ pub fn load(
         journal: Some(journal.to_owned()),
         readers: 20,
         timeout: TIMEOUT,
+        attempts: ATTEMPTS,
         ..Load::new(url(shop)?, products)
     })
 }
