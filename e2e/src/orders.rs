@@ -1,12 +1,11 @@
 //! The shop's HTTP API as a shopper and a shopkeeper see it, through the storefront's gateway.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::cluster::Cluster;
 use crate::forward::Forward;
@@ -18,22 +17,11 @@ pub const FINAL: [&str; 5] = ["completed", "declined", "rejected", "cancelled", 
 /// Above the gateway's own limits, the outer of which is 14 s: its word on what became of a request is worth waiting for.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// A request whose connection was cut may be at work in the service until its limit of 10 s.
-const SETTLED: Duration = Duration::from_secs(11);
-
-/// The orders that an answer told of, to whichever [`ShopApi`]: a scenario may open the same shop several times.
-static ANSWERED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-
-/// As many orders as one list may show.
-const LONGEST_LIST: usize = 100;
-
 /// What became of one request for an order.
 enum Placed {
     Accepted(String),
-    /// Nothing happened: it may be asked for again.
-    Refused(String),
-    /// It may have happened: asked for again, there could be two.
-    Unknown(String),
+    /// No word on what became of it: asked for again under the same key, there is still one order.
+    Again(String),
 }
 
 /// A shop's address and the key of its keeper.
@@ -65,16 +53,17 @@ impl ShopApi {
         })
     }
 
-    /// Creates a product; retried while the shop wakes up, so `name` may come to exist twice but the returned id has `stock`.
+    /// Creates a product; retried under the same key while the shop wakes up.
     pub async fn create_product(&self, name: &str, minor: i64, stock: i64) -> Result<String> {
         let body = json!({
             "name": name, "description": "made by a test",
             "price": {"amount": minor, "currency": self.currency}, "stock": stock,
         });
-        let body = &body;
+        let (body, key) = (&body, &Uuid::new_v4().to_string());
         let created = wait::until("a product to be created", wait::SHORT, || async move {
             let request = self.http.post(format!("{}/api/v1/products", self.base));
-            self.answer(request.bearer_auth(&self.admin_key).json(body)).await
+            let request = request.bearer_auth(&self.admin_key).header("idempotency-key", key);
+            self.answer(request.json(body)).await
         })
         .await?;
         object::text(&created, "/id")
@@ -100,90 +89,57 @@ impl ShopApi {
         .await
     }
 
-    /// Places an order; its id. Exactly one order comes of it: refusals are tried again, and where the outcome is unknown,
-    /// the shop is asked what it has.
+    /// Places an order; its id. One order comes of it: whatever is not accepted is asked for again under the same key.
     pub async fn place(&self, lines: &[(&str, u32)]) -> Result<String> {
-        let ids = self.place_each(lines, 1).await?;
-        ids.into_iter().next().context("no order was placed")
+        let key = Uuid::new_v4().to_string();
+        let started = Instant::now();
+        loop {
+            match self.try_to_place(lines, &key).await? {
+                Placed::Accepted(id) => return Ok(id),
+                Placed::Again(answer) => {
+                    ensure!(
+                        started.elapsed() < wait::LONG,
+                        "an order could not be placed; the last answer was {answer}"
+                    );
+                    println!("placing an order again: {answer}");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+        }
     }
 
     /// Places `count` orders of one piece each, a few at a time; the ids of all of them. Exactly so many come of it.
     pub async fn place_many(&self, product: &str, count: usize) -> Result<Vec<String>> {
-        self.place_each(&[(product, 1)], count).await
+        let lines = &[(product, 1)];
+        let placing = stream::iter(0..count).map(|_| self.place(lines));
+        placing.buffer_unordered(4).try_collect().await
     }
 
     /// Places an order with one request; its id if the answer says that it was accepted.
     pub async fn place_once(&self, lines: &[(&str, u32)]) -> Result<String> {
-        match self.try_to_place(lines).await? {
-            Placed::Accepted(id) => {
-                answered().insert(id.clone());
-                Ok(id)
-            }
-            Placed::Refused(answer) | Placed::Unknown(answer) => bail!("placing an order was answered {answer}"),
+        match self.try_to_place(lines, &Uuid::new_v4().to_string()).await? {
+            Placed::Accepted(id) => Ok(id),
+            Placed::Again(answer) => bail!("placing an order was answered {answer}"),
         }
-    }
-
-    /// In rounds, because only between two of them is nothing on its way: then an order of the list that no answer told of
-    /// is one whose answer was lost. Nobody else may place the same lines meanwhile.
-    async fn place_each(&self, lines: &[(&str, u32)], count: usize) -> Result<Vec<String>> {
-        let before = answered().clone();
-        let mut ids = Vec::new();
-        let started = Instant::now();
-        while ids.len() < count {
-            let outcomes: Vec<Placed> = stream::iter(ids.len()..count)
-                .map(|_| self.try_to_place(lines))
-                .buffer_unordered(4)
-                .try_collect()
-                .await?;
-            let (mut last, mut unknown) = (None, false);
-            for outcome in outcomes {
-                match outcome {
-                    Placed::Accepted(id) => ids.push(id),
-                    Placed::Refused(answer) => last = Some(answer),
-                    Placed::Unknown(answer) => {
-                        unknown = true;
-                        last = Some(answer);
-                    }
-                }
-            }
-            if unknown {
-                tokio::time::sleep(SETTLED).await;
-                let stored = self.listed(lines).await?;
-                ids = stored.into_iter().filter(|id| !before.contains(id)).collect();
-            }
-            let Some(answer) = last else { continue };
-            ensure!(
-                started.elapsed() < wait::LONG,
-                "{} of {count} orders could be placed; the last was answered {answer}",
-                ids.len()
-            );
-            println!("placing orders, {} of {count} so far: {answer}", ids.len());
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        answered().extend(ids.iter().cloned());
-        Ok(ids)
     }
 
     /// An error is an answer that no repetition makes good.
-    async fn try_to_place(&self, lines: &[(&str, u32)]) -> Result<Placed> {
+    async fn try_to_place(&self, lines: &[(&str, u32)], key: &str) -> Result<Placed> {
         let body = json!({"lines": as_lines(lines)});
         let request = self.http.post(format!("{}/api/v1/orders", self.base));
-        let response = match request.json(&body).send().await {
+        let response = match request.header("idempotency-key", key).json(&body).send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Ok(Placed::Refused(error.to_string())),
-            Err(error) => return Ok(Placed::Unknown(error.to_string())),
+            Err(error) => return Ok(Placed::Again(error.to_string())),
         };
         let status = response.status();
         let location = response.headers().get("location").cloned();
         let text = match response.text().await {
             Ok(text) => text,
-            Err(error) => return Ok(Placed::Unknown(error.to_string())),
+            Err(error) => return Ok(Placed::Again(error.to_string())),
         };
         match status.as_u16() {
             202 => {}
-            503 => return Ok(Placed::Refused(format!("{status}: {text}"))),
-            // The gateway does not know either what became of it.
-            502 | 504 => return Ok(Placed::Unknown(format!("{status}: {text}"))),
+            502..=504 => return Ok(Placed::Again(format!("{status}: {text}"))),
             _ => bail!("placing an order was answered {status}: {text}"),
         }
         let order: Value = serde_json::from_str(&text)?;
@@ -196,36 +152,10 @@ impl ShopApi {
         Ok(Placed::Accepted(id))
     }
 
-    /// The newest orders of exactly these lines, once the shop answers.
-    async fn listed(&self, lines: &[(&str, u32)]) -> Result<Vec<String>> {
-        let lines = &as_lines(lines);
-        wait::until("the list of orders", wait::LONG, || async move {
-            let request = self
-                .http
-                .get(format!("{}/api/v1/orders?limit={LONGEST_LIST}", self.base));
-            let list = self.answer(request.bearer_auth(&self.admin_key)).await?;
-            let orders = list["items"].as_array().context("a list without items")?;
-            let same = |order: &&Value| {
-                let has = order["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
-                // Prices are added to the lines as the order goes on.
-                has.len() == lines.len()
-                    && has.iter().zip(lines).all(|(one, other)| {
-                        one["product_id"] == other["product_id"] && one["quantity"] == other["quantity"]
-                    })
-            };
-            orders
-                .iter()
-                .filter(same)
-                .map(|order| object::text(order, "/id"))
-                .collect()
-        })
-        .await
-    }
-
     /// An order as the shop shows it.
     pub async fn order(&self, id: &str) -> Result<Value> {
-        self.answer(self.http.get(format!("{}/api/v1/orders/{id}", self.base)))
-            .await
+        let request = self.http.get(format!("{}/api/v1/orders/{id}", self.base));
+        self.answer(request.bearer_auth(&self.admin_key)).await
     }
 
     /// Waits until an order has ended, and hands it back.
@@ -265,10 +195,6 @@ impl ShopApi {
         }
         serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))
     }
-}
-
-fn answered() -> MutexGuard<'static, BTreeSet<String>> {
-    ANSWERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn as_lines(lines: &[(&str, u32)]) -> Vec<Value> {

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 use shopwright_domain::access::User;
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
 use shopwright_processes::{Processes, free_address};
 use shopwright_redis_stack::{Append, Options, RedisStack};
-use shopwright_storm::accounts::{Passwords, random_word};
+use shopwright_storm::accounts::Passwords;
 
 use crate::interrupt::Interrupt;
 use crate::steps::Steps;
@@ -40,7 +41,7 @@ pub(crate) async fn run(once: bool) -> Result<()> {
         })?)
     })?;
     create_groups(&redis).await?;
-    let admin_key = random_word();
+    let admin_key = workspace::random_word();
     let mut processes = Processes::new(&folder.path().join("logs"))?;
     let address = steps.run("start the services", || {
         start_services(&mut processes, &binaries, &redis, &passwords, &admin_key)
@@ -136,7 +137,11 @@ fn start_services(
     };
     let environment = service(User::Inventory, "inventory", &serving(inventory_address))?;
     start("inventory", inventory, "serve", environment)?;
-    let environment = service(User::Payments, "payments", &serving(payments_address))?;
+    let mut environment = service(User::Payments, "payments", &serving(payments_address))?;
+    environment.push((
+        "ORDER_TOKEN_KEYS",
+        format!("1:{}", workspace::hexadecimal(&Sha256::digest(workspace::random_word()))),
+    ));
     start("payments", payments, "serve", environment)?;
     start(
         "inventory-consumer",

@@ -13,6 +13,7 @@ mod image;
 mod install;
 mod interrupt;
 mod load;
+mod order_tables;
 mod preflight;
 mod report;
 mod steps;

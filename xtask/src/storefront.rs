@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
+use crate::workspace;
+
 /// States in which an order stays.
 const FINAL_STATES: [&str; 5] = ["completed", "rejected", "declined", "cancelled", "refunded"];
 /// What the demonstration sells: name, description, price in minor units, stock.
@@ -79,6 +81,7 @@ impl Shop {
             let request = self
                 .request(Method::POST, "/api/v1/products")
                 .bearer_auth(&self.admin_key)
+                .header("idempotency-key", workspace::random_word())
                 .json(&product);
             let created = body(request.send().await?)
                 .await
@@ -93,12 +96,24 @@ impl Shop {
     pub(crate) async fn order(&self, product_id: &str, patience: Duration) -> Result<FinishedOrder> {
         let began = Instant::now();
         let order = json!({"lines": [{"product_id": product_id, "quantity": 1}]});
-        let placed = body(self.request(Method::POST, "/api/v1/orders").json(&order).send().await?).await?;
+        let request = self.request(Method::POST, "/api/v1/orders");
+        let placed = body(
+            request
+                .header("idempotency-key", workspace::random_word())
+                .json(&order)
+                .send()
+                .await?,
+        )
+        .await?;
         let id = placed["id"].as_str().context("the placed order has no id")?.to_owned();
+        let token = placed["order_token"]
+            .as_str()
+            .context("the placed order has no token")?;
         let mut state = String::new();
         while began.elapsed() < patience {
             let seen = body(
                 self.request(Method::GET, &format!("/api/v1/orders/{id}"))
+                    .header("order-token", token)
                     .send()
                     .await?,
             )

@@ -174,6 +174,7 @@ fn print_next(cluster: &Cluster, address: &str, manifest: &Manifest, product: &s
          kubectl get shop,cg --namespace {namespace} --watch\n  \
          # push many\n  \
          for i in $(seq 200); do curl --silent --output /dev/null {address}/api/v1/orders \\\n    \
+         --header \"idempotency-key: $(cat /proc/sys/kernel/random/uuid)\" \\\n    \
          --json '{{\"lines\": [{{\"product_id\": \"{product}\", \"quantity\": 1}}]}}'; done\n  \
          # delete every pod of the shop in the middle of it: each accepted order still ends\n  \
          kubectl delete pod --namespace {namespace} --selector app.kubernetes.io/instance={name} --wait=false\n\n\

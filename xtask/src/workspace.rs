@@ -36,6 +36,13 @@ pub(crate) fn test_state() -> Result<PathBuf> {
     Ok(state_home()?.join(format!("test-{}", std::process::id())))
 }
 
+/// 192 random bits in hexadecimal: a password, or the key of a request.
+pub(crate) fn random_word() -> String {
+    let mut bytes = [0_u8; 24];
+    rand::fill(&mut bytes);
+    hexadecimal(&bytes)
+}
+
 /// Two digits a byte.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

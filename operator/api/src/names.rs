@@ -96,6 +96,11 @@ pub fn admin_secret(shop: &str) -> String {
     format!("{shop}-admin")
 }
 
+/// Name of the Secret with the keys that sign order tokens.
+pub fn order_tokens_secret(shop: &str) -> String {
+    format!("{shop}-order-tokens")
+}
+
 /// Name of the Secret with `username` and `password` of one Redis user.
 pub fn redis_user_secret(shop: &str, user: &str) -> String {
     format!("{shop}-redis-{user}")

@@ -1,4 +1,4 @@
-//! Passwords of the Redis users and the admin key: their types, and which Secret holds what. Pure.
+//! Passwords of the Redis users, the admin key and the keys of order tokens: their types, and which Secret holds what. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -37,12 +37,17 @@ pub enum Holder {
     Redis(User),
     /// Whoever writes products.
     Admin,
+    /// Payments, which signs order tokens.
+    OrderTokens,
 }
 
 impl Holder {
     /// Everybody, in the order in which Secrets are made.
     pub fn all() -> impl Iterator<Item = Self> {
-        User::ALL.into_iter().map(Self::Redis).chain([Self::Admin])
+        User::ALL
+            .into_iter()
+            .map(Self::Redis)
+            .chain([Self::Admin, Self::OrderTokens])
     }
 
     /// Name of the Secret.
@@ -50,6 +55,7 @@ impl Holder {
         match self {
             Self::Redis(user) => names::redis_user_secret(shop, user.name()),
             Self::Admin => names::admin_secret(shop),
+            Self::OrderTokens => names::order_tokens_secret(shop),
         }
     }
 
@@ -58,6 +64,16 @@ impl Holder {
         match self {
             Self::Redis(_) => "password",
             Self::Admin => names::ADMIN_KEY,
+            Self::OrderTokens => "keys",
+        }
+    }
+
+    /// What is stored, made of fresh random hexadecimal digits. Signing keys carry their id, so that another can be put
+    /// before it: the first signs, all are accepted.
+    pub fn text(self, random: &str) -> Hidden {
+        match self {
+            Self::Redis(_) | Self::Admin => Hidden::new(random),
+            Self::OrderTokens => Hidden::new(format!("1:{random}")),
         }
     }
 
@@ -65,7 +81,7 @@ impl Holder {
     pub fn plain(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Redis(user) => Some(("username", user.name())),
-            Self::Admin => None,
+            Self::Admin | Self::OrderTokens => None,
         }
     }
 }
@@ -75,6 +91,7 @@ impl Holder {
 pub struct Credentials {
     passwords: BTreeMap<&'static str, Hidden>,
     admin_key: Hidden,
+    order_token_keys: Hidden,
 }
 
 impl Credentials {
@@ -92,6 +109,7 @@ impl Credentials {
         Some(Self {
             passwords: passwords.collect::<Option<_>>()?,
             admin_key: text(Holder::Admin)?,
+            order_token_keys: text(Holder::OrderTokens)?,
         })
     }
 
@@ -103,6 +121,11 @@ impl Credentials {
     /// The bearer key for admin writes.
     pub fn admin_key(&self) -> &str {
         self.admin_key.expose()
+    }
+
+    /// The keys that sign order tokens, each with its id.
+    pub fn order_token_keys(&self) -> &str {
+        self.order_token_keys.expose()
     }
 
     /// Content of Redis's `users.acl`: hashes only.

@@ -94,7 +94,7 @@ impl Keeper<'_> {
     }
 
     async fn make(&self, holder: Holder, name: &str) -> Result<Hidden, Error> {
-        let text = new_text();
+        let text = holder.text(&random_digits());
         let mut secret: Secret = Secret {
             data: Some([(holder.key().to_owned(), bytes(text.expose()))].into()),
             type_: Some("Opaque".into()),
@@ -131,7 +131,7 @@ impl Keeper<'_> {
             data[key] = encoded(value);
         }
         let text = text.unwrap_or_else(|| {
-            let text = new_text();
+            let text = holder.text(&random_digits());
             data[holder.key()] = encoded(text.expose());
             text
         });
@@ -180,14 +180,14 @@ impl Keeper<'_> {
 }
 
 /// 256 random bits in hex: no character that any shell, URL or ACL file could mistake.
-fn new_text() -> Hidden {
+fn random_digits() -> String {
     use std::fmt::Write as _;
     let random: [u8; 32] = rand::random();
-    Hidden::new(random.iter().fold(String::with_capacity(64), |mut text, byte| {
+    random.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
-    }))
+    })
 }
 
 fn bytes(text: &str) -> ByteString {
@@ -204,9 +204,9 @@ mod tests {
 
     #[test]
     fn every_text_is_new_and_plain() {
-        let (one, other) = (new_text(), new_text());
+        let (one, other) = (random_digits(), random_digits());
         assert_ne!(one, other);
-        assert_eq!(one.expose().len(), 64);
-        assert!(one.expose().bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(one.len(), 64);
+        assert!(one.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

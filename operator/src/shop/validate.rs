@@ -87,13 +87,14 @@ impl Problems {
 const MIN_REDIS_MEMORY: u64 = 64 << 20;
 
 /// Environment variables that the operator sets, and users therefore cannot.
-pub const RESERVED_ENVIRONMENT: [&str; 18] = [
+pub const RESERVED_ENVIRONMENT: [&str; 19] = [
     "ADMIN_ADDRESS",
     "ADMIN_KEY",
     "FEE_PERCENT",
     "INVENTORY_URL",
     "LISTEN_ADDRESS",
     "MIGRATION_PASSWORD",
+    "ORDER_TOKEN_KEYS",
     "PAYMENTS_URL",
     "POD_NAME",
     "PROVIDER_DECLINE_ABOVE_MINOR",

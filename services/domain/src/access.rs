@@ -37,8 +37,10 @@ const DATA: &str = "+exists +type +hmget +hset +hincrby +zadd +zrem +zrangebysco
 /// How full Redis is.
 const MEMORY: &str = "+info";
 /// Only with keys by `%R`: what comparing all books takes, a second look by one script included.
-const READ: &str = "+exists +type +scan +json.get +json.mget +hget +hmget +hgetall +zrange +zrangebyscore +zscore +zcard \
+const READ: &str = "+exists +type +scan +hget +hmget +hgetall +zrange +zrangebyscore +zscore +zcard \
     +xrange +xrevrange +xlen +xpending +xinfo|stream +xinfo|groups +eval_ro +evalsha_ro +script|load";
+/// Reads that RedisJSON declares as writes (seen on 2.8.3), hence in a selector of their own, with keys by `~`.
+const READ_DOCUMENTS: &str = "+json.get +json.mget";
 /// What reading a stream through a group takes, up to leaving the group.
 /// `XREADGROUP` is a write, hence keys by `%RW`.
 const READ_GROUP: &str = "+xreadgroup +xack +xclaim +xautoclaim +xpending +xgroup|delconsumer";
@@ -92,11 +94,11 @@ impl User {
                 keys.provider_prefix()
             ),
             Self::Migration => format!(
-                "~{inventory}* ~{payments}* {CONNECTION} +ft.create +ft.alter +ft.dropindex +ft.aliasadd +ft.aliasupdate \
+                "~{inventory}* ~{payments}* {CONNECTION} +eval +ft.create +ft.alter +ft.dropindex +ft.aliasadd +ft.aliasupdate \
                  +ft.aliasdel +ft.info"
             ),
             Self::Verify => format!(
-                "%R~{inventory}* %R~{payments}* %R~{}* {CONNECTION} {READ}",
+                "%R~{inventory}* %R~{payments}* %R~{}* {CONNECTION} {READ} (~{inventory}* ~{payments}* {READ_DOCUMENTS})",
                 keys.provider_prefix()
             ),
         }

@@ -111,8 +111,19 @@ impl From<&RedisSettings> for shopwright_streams::Endpoint {
 
 /// Whether Redis is away, not ready, or has us locked out for now; what it says about one entry alone is none of these.
 pub fn is_passing(error: &RedisError) -> bool {
-    let class = shopwright_streams::Error::from(error).class();
-    matches!(class, Class::Unreachable | Class::NotReady | Class::Denied)
+    matches!(
+        classify(error).class(),
+        Class::Unreachable | Class::NotReady | Class::Denied
+    )
+}
+
+/// What can be done about an error, of a command or of several. What a pipeline or a transaction failed with stands in its
+/// commands' errors, of which the first tells the reason; the whole has no code word.
+pub fn classify(error: &RedisError) -> shopwright_streams::Error {
+    match error.clone().into_server_errors().as_deref() {
+        Some([(_, first), ..]) => RedisError::from(first.clone()).into(),
+        _ => error.into(),
+    }
 }
 
 struct Shared {

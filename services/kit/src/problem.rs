@@ -7,8 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use shopwright_streams::Class;
 
-use crate::context::RequestContext;
+use crate::{connection::classify, context::RequestContext};
 
 /// Seconds after which a caller may try again when a dependency is away.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -206,52 +207,38 @@ impl ApiError {
     }
 }
 
-/// What Redis said, as the caller may know it: away and full are told apart, everything else is ours.
+/// What Redis said, as the caller may know it: full is 503 `capacity`; gone, loading, read-only, busy, without its primary,
+/// unable to write its file or keeping us out is 503 `dependency_unavailable`; everything else is ours, and 500.
 impl From<redis::RedisError> for ApiError {
     fn from(error: redis::RedisError) -> Self {
-        if error.code() == Some("OOM") {
-            tracing::warn!(code = "OOM", "Redis refused a write");
-            return Self::capacity();
-        }
-        if is_unavailable(&error) {
-            tracing::warn!(kind = ?error.kind(), code = error.code(), "Redis is unavailable");
-            return Self::dependency_unavailable();
-        }
-        // The text of a server error may quote arguments, so only its kind and code word are logged.
-        tracing::error!(kind = ?error.kind(), code = error.code(), "Redis refused a command");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Something went wrong on our side.",
-        )
+        Self::from(classify(&error))
     }
 }
 
-fn is_unavailable(error: &redis::RedisError) -> bool {
-    use redis::{ErrorKind, ServerErrorKind};
-    let server = matches!(
-        error.kind(),
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::NoPerm
-        )
-    );
-    let words = [
-        "LOADING",
-        "WRONGPASS",
-        "NOAUTH",
-        "NOPERM",
-        "MISCONF",
-        "BUSY",
-        "READONLY",
-        "MASTERDOWN",
-    ];
-    server
-        || matches!(error.kind(), ErrorKind::Io | ErrorKind::AuthenticationFailed)
-        || error.code().is_some_and(|code| words.contains(&code))
+/// As of the client library's error.
+impl From<shopwright_streams::Error> for ApiError {
+    fn from(error: shopwright_streams::Error) -> Self {
+        // The text of a server's error may quote arguments, so only its code word is logged.
+        let word = error.word();
+        if word == "OOM" {
+            tracing::warn!(word, "Redis is full");
+            return Self::capacity();
+        }
+        match error.class() {
+            Class::Unreachable | Class::NotReady | Class::Denied | Class::Tls | Class::ForbiddenAddress => {
+                tracing::warn!(word, "Redis is unavailable");
+                Self::dependency_unavailable()
+            }
+            Class::NoGroup | Class::WrongType | Class::Other => {
+                tracing::error!(word, "Redis refused a command");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "Something went wrong on our side.",
+                )
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,5 @@
-//! The gateway: `/api/v1/products...` to inventory, `/api/v1/orders...` to payments. It passes requests and replies on and
-//! adds nothing but the request's identity.
+//! The gateway: `/api/v1/products...` and `/api/v1/inventory...` to inventory, `/api/v1/orders...` and
+//! `/api/v1/payments...` to payments. It passes requests and replies on and adds nothing but the request's identity.
 
 use std::{str::FromStr, time::Duration};
 
@@ -11,11 +11,13 @@ use axum::{
     response::Response,
     routing::any,
 };
+use futures::StreamExt as _;
 use reqwest::{Client, Url};
 use shopwright_kit::{
     ApiError, Raw, RequestContext,
     context::{REQUEST_ID, TRACEPARENT},
 };
+use tokio_util::sync::CancellationToken;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// To the head of the reply. Above the services' own limit of 10 s, so that their answer about it gets through.
@@ -75,10 +77,11 @@ impl FromStr for Upstream {
 struct Route {
     client: Client,
     upstream: Upstream,
+    shutdown: CancellationToken,
 }
 
-/// The routes of the gateway.
-pub fn router(inventory: Upstream, payments: Upstream) -> reqwest::Result<Router> {
+/// The routes of the gateway. Live events that are passed on end with `shutdown`: by themselves they never would.
+pub fn router(inventory: Upstream, payments: Upstream, shutdown: CancellationToken) -> reqwest::Result<Router> {
     let client = Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -91,14 +94,18 @@ pub fn router(inventory: Upstream, payments: Upstream) -> reqwest::Result<Router
     let products = Route {
         client: client.clone(),
         upstream: inventory,
+        shutdown: shutdown.clone(),
     };
     let orders = Route {
         client,
         upstream: payments,
+        shutdown,
     };
     Ok(Router::new()
         .route("/api/v1/products", any(forward).with_state(products.clone()))
-        .route("/api/v1/products/{*rest}", any(forward).with_state(products))
+        .route("/api/v1/products/{*rest}", any(forward).with_state(products.clone()))
+        .route("/api/v1/inventory/{*rest}", any(forward).with_state(products))
+        .route("/api/v1/payments/{*rest}", any(forward).with_state(orders.clone()))
         .route("/api/v1/orders", any(forward).with_state(orders.clone()))
         .route("/api/v1/orders/{*rest}", any(forward).with_state(orders)))
 }
@@ -128,7 +135,12 @@ async fn forward(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = reply.status();
     *response.headers_mut() = response_headers(reply.headers());
-    *response.body_mut() = Body::from_stream(reply.bytes_stream());
+    let pieces = reply.bytes_stream();
+    *response.body_mut() = if is_event_stream(response.headers()) {
+        Body::from_stream(pieces.take_until(route.shutdown.cancelled_owned()))
+    } else {
+        Body::from_stream(pieces)
+    };
     Ok(response)
 }
 
@@ -187,6 +199,11 @@ fn end_to_end(received: &HeaderMap) -> HeaderMap {
         .filter(|(name, _)| !NOT_PASSED_ON.contains(name) && !named.iter().any(|other| other == name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
 }
 
 fn failure(error: &reqwest::Error) -> ApiError {

@@ -11,6 +11,7 @@ use shopwright_kit::{
     shutdown, telemetry,
 };
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::{cli::ServeArguments, gateway, gateway::Upstream, page};
 
@@ -18,8 +19,8 @@ use crate::{cli::ServeArguments, gateway, gateway::Upstream, page};
 const TIMEOUT: Duration = Duration::from_secs(14);
 
 /// The page and the gateway, without the layers that [`shopwright_kit::serve::public`] adds.
-pub fn router(inventory: Upstream, payments: Upstream) -> reqwest::Result<Router> {
-    Ok(page::router().merge(gateway::router(inventory, payments)?))
+pub fn router(inventory: Upstream, payments: Upstream, shutdown: CancellationToken) -> reqwest::Result<Router> {
+    Ok(page::router().merge(gateway::router(inventory, payments, shutdown)?))
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -43,7 +44,8 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let http = HttpMetrics::register(&mut registry);
     // Ready whatever the services do: each reply says what is away, and the page can be read meanwhile.
     let readiness = admin::Readiness::new(shutdown.clone());
-    let router = router(arguments.inventory_url, arguments.payments_url).context("building the gateway")?;
+    let router =
+        router(arguments.inventory_url, arguments.payments_url, shutdown.clone()).context("building the gateway")?;
     let public = serve::public(
         router,
         http,

@@ -39,9 +39,12 @@ struct Running {
 }
 
 async fn start(router: Router) -> Running {
+    start_with(router, CancellationToken::new()).await
+}
+
+async fn start_with(router: Router, stop: CancellationToken) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
     tokio::spawn(serve::run(listener, router, stop.clone()));
     Running {
         address,
@@ -51,9 +54,10 @@ async fn start(router: Router) -> Running {
 
 async fn storefront(inventory: SocketAddr, payments: SocketAddr) -> Running {
     let upstream = |address: SocketAddr| format!("http://{address}").parse().unwrap();
-    let router = shopwright_storefront::serve::router(upstream(inventory), upstream(payments)).unwrap();
+    let stop = CancellationToken::new();
+    let router = shopwright_storefront::serve::router(upstream(inventory), upstream(payments), stop.clone()).unwrap();
     let http = HttpMetrics::register(&mut metrics::registry());
-    start(serve::public(router, http, Limits::default())).await
+    start_with(serve::public(router, http, Limits::default()), stop).await
 }
 
 /// Tells what it was asked.
@@ -276,6 +280,38 @@ async fn the_page_is_served_with_its_policy() {
         assert!(
             policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
             "{policy}"
+        );
+    }
+}
+
+/// Live events go on for ever by themselves: shutting down must not wait for them.
+#[tokio::test]
+async fn passed_on_events_end_with_the_gateway() {
+    let events = || async {
+        let first = futures::stream::once(async { Ok::<_, std::io::Error>("id: 1\ndata: {}\n\n") });
+        let body = Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()));
+        ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+    };
+    let upstream = start(Router::new().route("/v1/orders/{id}/events", get(events))).await;
+    let gateway = storefront(upstream.address, upstream.address).await;
+    let url = format!("http://{}/api/v1/orders/1/events", gateway.address);
+    let mut reply = Client::new().get(url).send().await.unwrap();
+    assert_eq!(reply.chunk().await.unwrap().unwrap(), "id: 1\ndata: {}\n\n");
+    drop(gateway);
+    let rest = tokio::time::timeout(Duration::from_secs(10), reply.chunk()).await;
+    assert_eq!(rest.expect("the stream ends").unwrap(), None);
+}
+
+#[tokio::test]
+async fn each_service_has_its_own_part_for_staff() {
+    let inventory = start(Router::new().route("/v1/inventory/dead-letters", get(|| async { "inventory" }))).await;
+    let payments = start(Router::new().route("/v1/payments/dead-letters", get(|| async { "payments" }))).await;
+    let gateway = storefront(inventory.address, payments.address).await;
+    for service in ["inventory", "payments"] {
+        let url = format!("http://{}/api/v1/{service}/dead-letters", gateway.address);
+        assert_eq!(
+            Client::new().get(url).send().await.unwrap().text().await.unwrap(),
+            service
         );
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use shopwright_load::journal;
+use shopwright_load::{Load, journal};
 use shopwright_load::machine::Machine;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,7 @@ async fn phases(options: &Options, shop: &Shop, growth: &Growth, folder: &Path) 
     let stage = Stage::new(shop, growth, folder);
     let journal = folder.join("journal");
     let load = traffic::load(shop, products, options.rate, duration, seed, &journal)?;
-    let load = shopwright_load::Load { follow: FOLLOW, ..load };
+    let load = Load { follow: FOLLOW, ..load };
 
     let faults = plan(&Forecast {
         duration,

@@ -1,7 +1,8 @@
 //! The end of a consumer: finish what is in hand, hand over the rest, leave the group.
 
+use super::handling::Handling;
 use super::read::{Reader, log_panic};
-use super::{Counters, Drained, Handler};
+use super::{Counters, Drained};
 use crate::back_off::BackOff;
 use crate::consumer::{self, Deleted};
 use crate::error::{Class, Error};
@@ -18,7 +19,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// For the last calls, beyond the drain time and the time that one of them may take to fail.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
-impl<H: Handler> Reader<H> {
+impl<H: Handling> Reader<H> {
     /// What was given back is handed over at once and again each `claim_interval`, not only when the slowest is done.
     pub(super) async fn drain(mut self, mut renewal: JoinSet<()>) -> Drained {
         let deadline = Instant::now() + self.bench.settings.drain;
@@ -31,7 +32,7 @@ impl<H: Handler> Reader<H> {
             }
             next = Instant::now() + self.bench.settings.claim_interval;
         }
-        let unfinished = self.tasks.len();
+        let unfinished = self.holding.in_hand().len();
         self.tasks.shutdown().await;
         // Ended before the last hand-over, which a renewal would undo.
         renewal.shutdown().await;

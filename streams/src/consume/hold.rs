@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// The entries in hand, shared by the loop, the handlers and the renewal.
@@ -23,12 +24,14 @@ struct Entries {
     left: BTreeMap<EntryId, Instant>,
 }
 
-/// Keeps an entry in hand until dropped, however its handler ends.
+/// Keeps an entry in hand, and its slot taken, until dropped, however its handler ends.
 #[derive(Debug)]
 pub(super) struct Held {
     holding: Holding,
     id: EntryId,
     left: bool,
+    /// Given back last, so that no more is in hand than there are slots.
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Holding {
@@ -48,7 +51,7 @@ impl Holding {
     }
 
     /// Takes an entry in hand; none when it is there already, which a claim after a long stall can bring about.
-    pub(super) fn take(&self, id: EntryId) -> Option<Held> {
+    pub(super) fn take(&self, id: EntryId, slot: OwnedSemaphorePermit) -> Option<Held> {
         let mut entries = self.lock();
         let taken = entries.in_hand.insert(id);
         entries.left.remove(&id);
@@ -58,6 +61,7 @@ impl Holding {
                 holding: self.clone(),
                 id,
                 left: false,
+                _slot: slot,
             }
         })
     }
@@ -85,6 +89,10 @@ impl Holding {
 }
 
 impl Held {
+    pub(super) fn id(&self) -> EntryId {
+        self.id
+    }
+
     /// The entry stays pending after a failed attempt, which counts. Anything else that drops a held entry either ends it
     /// or interrupts an attempt.
     pub(super) fn leave(mut self) {

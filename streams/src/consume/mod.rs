@@ -7,10 +7,15 @@
 //! Every delivery is counted by Redis before the handler sees the entry, so that one that kills its process is caught
 //! too: delivered too often, it goes to the dead letters unhandled. A consumer that ends hands over what it still has,
 //! which a peer then takes at its next look, with the count it had.
+//!
+//! [`run`] handles each entry by itself; [`run_batches`] handles together what one call brought, for handlers that save
+//! round trips by it. All else is the same loop.
 
+mod batch;
 mod claim;
 mod drain;
 mod entry;
+mod handling;
 mod hold;
 mod read;
 mod recover;
@@ -18,6 +23,8 @@ mod renew;
 mod work;
 
 pub use entry::{Entry, Fields};
+
+use handling::{Singly, Together};
 
 use crate::connection::Client;
 use crate::group::StartFrom;
@@ -29,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The most entries taken with one call.
 pub const LARGEST_BATCH: usize = 64;
+/// The delivery from which an entry is handled alone, not in a batch. An entry that fails its batch as a whole, by a panic,
+/// would else take all of it to the dead letters; it does so where fewer deliveries are permitted.
+pub const ALONE_FROM: u64 = 3;
 
 /// How to consume one stream. An own and a foreign stream of an ACL user need separate calls, so each has its own loop.
 #[derive(Clone, Debug)]
@@ -39,7 +49,7 @@ pub struct Settings {
     pub group: String,
     /// This consumer's name: the pod's. No two live consumers of a group may share one.
     pub consumer: String,
-    /// How many entries are handled at once; at least 1.
+    /// How many entries are handled at once, in batches or not; at least 1.
     pub concurrency: usize,
     /// Idle for so long, a pending entry is taken from whoever holds it. Entries in hand are renewed each third of it.
     pub claim_min_idle: Duration,
@@ -91,7 +101,8 @@ pub enum Outcome {
     /// consumer ends.
     Retry,
     /// Keep it in hand and in its slot, and handle it again after this time. Counts as no delivery: for a dependency
-    /// that is away for a moment. Shutdown ends the wait and hands the entry over.
+    /// that is away for a moment. Shutdown ends the wait and hands the entry over. Those of one batch are handled again
+    /// together, after the longest of their times.
     RetryAfter(Duration),
     /// It can never be handled: move it to the dead letters at once, with this reason, a fixed word such as `malformed`.
     Reject(&'static str),
@@ -101,6 +112,14 @@ pub enum Outcome {
 pub trait Handler: Send + Sync + 'static {
     /// Stores the effect of `entry`. May be called with the same entry again, and at the same time in another process.
     fn handle(&self, entry: &Entry) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Handles together what one read, claim or look at its own brought. A handler that panics leaves all of it pending.
+pub trait BatchHandler: Send + Sync + 'static {
+    /// Stores the effects of `entries`, at least one and each another, and answers an outcome for each in their order.
+    /// One without an outcome is left pending, as with [`Outcome::Retry`]. Entries may come again, in other company, and at
+    /// the same time in another process. Poison is not among them, and from [`ALONE_FROM`] on an entry comes alone.
+    fn handle(&self, entries: &[Entry]) -> impl Future<Output = Vec<Outcome>> + Send;
 }
 
 /// What a loop has done since it started; for metrics.
@@ -152,7 +171,24 @@ pub async fn run<H: Handler>(
     counters: Arc<Counters>,
     shutdown: CancellationToken,
 ) -> Drained {
-    read::Reader::new(client, settings, handler, counters, shutdown)
+    read::Reader::new(client, settings, Singly(handler), counters, shutdown)
+        .run()
+        .await
+}
+
+/// As [`run`], with what one call brought handled together, in one task, and acknowledged together. While a batch is being
+/// handled, others are read into the slots that are left: with `concurrency` at [`LARGEST_BATCH`] or less, a full batch
+/// takes them all.
+///
+/// Commands used: as [`run`].
+pub async fn run_batches<H: BatchHandler>(
+    client: Client,
+    settings: Settings,
+    handler: Arc<H>,
+    counters: Arc<Counters>,
+    shutdown: CancellationToken,
+) -> Drained {
+    read::Reader::new(client, settings, Together(handler), counters, shutdown)
         .run()
         .await
 }

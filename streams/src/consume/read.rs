@@ -3,12 +3,14 @@
 //! One task claims and reads in turn, so that both see the same number of free slots and nothing is taken that cannot
 //! be handled at once.
 
+use super::batch::Batch;
 use super::claim::{self, pairs};
 use super::entry::Entry;
+use super::handling::Handling;
 use super::hold::Holding;
 use super::recover::Recovery;
 use super::work::Bench;
-use super::{Counters, Drained, Handler, LARGEST_BATCH, Settings};
+use super::{ALONE_FROM, Counters, Drained, LARGEST_BATCH, Settings};
 use crate::back_off::BackOff;
 use crate::connection::Client;
 use crate::entry_id::EntryId;
@@ -41,11 +43,11 @@ pub(super) struct Reader<H> {
     back_off: BackOff,
 }
 
-impl<H: Handler> Reader<H> {
+impl<H: Handling> Reader<H> {
     pub(super) fn new(
         client: Client,
         settings: Settings,
-        handler: Arc<H>,
+        handling: H,
         counters: Arc<Counters>,
         shutdown: CancellationToken,
     ) -> Self {
@@ -56,7 +58,7 @@ impl<H: Handler> Reader<H> {
         let bench = Bench {
             shared: client.shared(),
             settings,
-            handler,
+            handling,
             counters,
             shutdown,
         };
@@ -190,15 +192,27 @@ impl<H: Handler> Reader<H> {
     }
 
     fn hand_out(&mut self, entries: Vec<Entry>) {
+        let mut together = Batch::default();
         for entry in entries {
             // Never more are asked for than there are slots, and only this task takes slots.
-            let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else {
+            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
                 tracing::error!(stream = self.bench.settings.key, entry = %entry.id, "no slot is free; left pending");
                 continue;
             };
-            if let Some(held) = self.holding.take(entry.id) {
-                self.tasks.spawn(Arc::clone(&self.bench).work(entry, held, permit));
+            let Some(held) = self.holding.take(entry.id, slot) else {
+                continue;
+            };
+            let bench = Arc::clone(&self.bench);
+            if bench.is_poison(&entry) {
+                self.tasks.spawn(bench.put_aside(held));
+            } else if H::TOGETHER && entry.delivery_count < ALONE_FROM {
+                together.push(entry, held);
+            } else {
+                self.tasks.spawn(bench.work(Batch::of(entry, held)));
             }
+        }
+        if !together.is_empty() {
+            self.tasks.spawn(Arc::clone(&self.bench).work(together));
         }
     }
 
@@ -233,7 +247,7 @@ pub(super) fn log_panic(settings: &Settings, finished: Result<(), tokio::task::J
         tracing::error!(
             stream = settings.key,
             group = settings.group,
-            "a handler panicked; its entry stays pending"
+            "a handler panicked; what it had stays pending"
         );
     }
 }

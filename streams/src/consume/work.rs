@@ -1,17 +1,17 @@
-//! One entry's way through its handler to the acknowledgement, or to the dead letters.
+//! A batch's way through its handler to the acknowledgement, or to the dead letters.
 
+use super::batch::Batch;
 use super::entry::Entry;
+use super::handling::Handling;
 use super::hold::Held;
-use super::{Counters, Handler, Outcome, Settings};
+use super::{Counters, Settings};
 use crate::back_off::BackOff;
 use crate::connection::Shared;
 use crate::dead_letter::{self, Buried, TOO_MANY_DELIVERIES};
-use crate::entry_id::EntryId;
 use crate::error::Class;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -22,50 +22,46 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Bench<H> {
     pub(super) shared: Shared,
     pub(super) settings: Arc<Settings>,
-    pub(super) handler: Arc<H>,
+    pub(super) handling: H,
     pub(super) counters: Arc<Counters>,
     pub(super) shutdown: CancellationToken,
 }
 
-impl<H: Handler> Bench<H> {
-    /// Handles `entry` until it is done or given back. `held` and `permit` go when this ends, even by a panic.
-    pub(super) async fn work(self: Arc<Self>, entry: Entry, held: Held, permit: OwnedSemaphorePermit) {
-        if self.is_poison(&entry) {
-            self.give_up(entry.id, TOO_MANY_DELIVERIES, held).await;
-            return;
-        }
+impl<H: Handling> Bench<H> {
+    /// Handles a batch until each entry is done or given back. What keeps them in hand goes when this ends, even by a panic.
+    pub(super) async fn work(self: Arc<Self>, mut batch: Batch) {
         loop {
-            match self.handler.handle(&entry).await {
-                Outcome::Done => {
-                    self.acknowledge(entry.id).await;
-                    break;
-                }
-                Outcome::Retry => {
-                    self.leave(held);
-                    return;
-                }
-                Outcome::Reject(reason) => {
-                    self.give_up(entry.id, reason, held).await;
-                    return;
-                }
-                Outcome::RetryAfter(wait) => {
-                    let waited = self.shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
-                    if waited.is_none() {
-                        self.counters.retried.fetch_add(1, Ordering::Relaxed);
-                        break;
-                    }
-                }
+            let outcomes = self.handling.handle(batch.entries()).await;
+            let settled = batch.settle(outcomes);
+            for held in settled.left {
+                self.leave(held);
             }
+            self.acknowledge(settled.done).await;
+            for (held, reason) in settled.rejected {
+                self.give_up(held, reason).await;
+            }
+            if settled.again.is_empty() {
+                return;
+            }
+            let wait = tokio::time::sleep(settled.wait);
+            if self.shutdown.run_until_cancelled(wait).await.is_none() {
+                Counters::add(&self.counters.retried, settled.again.len());
+                return;
+            }
+            batch = settled.again;
         }
-        drop(held);
-        drop(permit);
     }
 
     /// Whether its deliveries, this one included, are more than permitted. One that ended its process each time was
     /// counted each time, and is caught here before it does so again.
-    fn is_poison(&self, entry: &Entry) -> bool {
+    pub(super) fn is_poison(&self, entry: &Entry) -> bool {
         let permitted = u64::from(self.settings.max_deliveries);
         permitted > 0 && entry.delivery_count > permitted
+    }
+
+    /// Poison is not handled.
+    pub(super) async fn put_aside(self: Arc<Self>, held: Held) {
+        self.give_up(held, TOO_MANY_DELIVERIES).await;
     }
 
     fn leave(&self, held: Held) {
@@ -74,8 +70,8 @@ impl<H: Handler> Bench<H> {
     }
 
     /// Moves an entry to the dead letters. Where that is not wanted or not permitted, it stays pending and unhandled.
-    async fn give_up(&self, id: EntryId, reason: &'static str, held: Held) {
-        let settings = &self.settings;
+    async fn give_up(&self, held: Held, reason: &'static str) {
+        let (settings, id) = (&self.settings, held.id());
         if !settings.dead_letters {
             tracing::warn!(stream = settings.key, entry = %id, reason, "given up; left pending");
             return self.leave(held);
@@ -114,24 +110,26 @@ impl<H: Handler> Bench<H> {
         }
     }
 
-    /// The effect is stored, so the acknowledgement is tried until it succeeds; only the end of the drain stops it.
-    async fn acknowledge(&self, id: EntryId) {
+    /// The effects are stored, so the acknowledgement is tried until it succeeds; only the end of the drain stops it.
+    async fn acknowledge(&self, done: Vec<Held>) {
+        if done.is_empty() {
+            return;
+        }
+        let ids: Vec<String> = done.iter().map(|held| held.id().to_string()).collect();
         let mut back_off = BackOff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let mut command = redis::cmd("XACK");
-            command
-                .arg(&self.settings.key)
-                .arg(&self.settings.group)
-                .arg(id.to_string());
+            command.arg(&self.settings.key).arg(&self.settings.group).arg(&ids);
             match command.exec_async(&mut self.shared.repeating()).await {
                 Ok(()) => {
-                    self.counters.done.fetch_add(1, Ordering::Relaxed);
+                    Counters::add(&self.counters.done, ids.len());
                     return;
                 }
                 Err(error) => {
                     self.counters.failures.fetch_add(1, Ordering::Relaxed);
                     let error = crate::Error::from(error);
-                    tracing::warn!(stream = self.settings.key, entry = %id, %error, "acknowledgement failed; trying on");
+                    let (stream, entries) = (&self.settings.key, ids.len());
+                    tracing::warn!(stream, entries, first = ids[0], %error, "acknowledgement failed; trying on");
                     tokio::time::sleep(back_off.wait()).await;
                 }
             }

@@ -1,18 +1,17 @@
 //! The consumer loop when Redis does what it is asked and the answer never comes.
 
-use crate::running::{HOUR, Recorder, all_acknowledged, group, settings, start};
+use crate::running::{HOUR, Recorder, Running, all_acknowledged, group, settings, start, start_batches};
 use crate::support::{RESPONSE_TIMEOUT, add, execute, redis};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use shopwright_redis_stack::RedisStack;
-use shopwright_streams::consume::{Entry, Handler, Outcome, Settings, run};
+use shopwright_streams::consume::{BatchHandler, Entry, Handler, Outcome, Settings};
 use shopwright_streams::{Client, Endpoint, EntryId, dead_letter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 /// A way to Redis that carries every request there. For a request that `loses` answers true to, it waits until Redis has
 /// answered and then closes the connection instead of passing that on.
@@ -92,8 +91,8 @@ async fn a_restarted_consumer_counts_once_however_many_answers_are_lost() {
 #[derive(Default)]
 struct Picky(Mutex<BTreeMap<EntryId, Vec<u64>>>);
 
-impl Handler for Picky {
-    async fn handle(&self, entry: &Entry) -> Outcome {
+impl Picky {
+    fn outcome(&self, entry: &Entry) -> Outcome {
         self.0
             .lock()
             .unwrap()
@@ -109,8 +108,29 @@ impl Handler for Picky {
     }
 }
 
+impl Handler for Picky {
+    async fn handle(&self, entry: &Entry) -> Outcome {
+        self.outcome(entry)
+    }
+}
+
+impl BatchHandler for Picky {
+    async fn handle(&self, entries: &[Entry]) -> Vec<Outcome> {
+        entries.iter().map(|entry| self.outcome(entry)).collect()
+    }
+}
+
 #[tokio::test]
 async fn answers_lost_at_random_lose_nothing_double_nothing_and_burn_no_delivery() {
+    answers_lost_at_random(start).await;
+}
+
+#[tokio::test]
+async fn answers_lost_at_random_harm_batches_as_little() {
+    answers_lost_at_random(start_batches).await;
+}
+
+async fn answers_lost_at_random(start: fn(&Client, Settings, &Arc<Picky>) -> Running) {
     const ENTRIES: usize = 400;
     let (stack, client) = redis().await;
     let shared = client.shared();
@@ -137,7 +157,6 @@ async fn answers_lost_at_random_lose_nothing_double_nothing_and_burn_no_delivery
     })
     .await;
     let handler = Arc::new(Picky::default());
-    let shutdown = CancellationToken::new();
     let running = ["a", "b"].map(|name| {
         // Nothing comes again by being idle: what a lost answer handed out must be found by whom it was handed to.
         let patient = Settings {
@@ -145,18 +164,11 @@ async fn answers_lost_at_random_lose_nothing_double_nothing_and_burn_no_delivery
             concurrency: 4,
             ..settings(name)
         };
-        tokio::spawn(run(
-            lossy.clone(),
-            patient,
-            Arc::clone(&handler),
-            Arc::default(),
-            shutdown.clone(),
-        ))
+        start(&lossy, patient, &handler)
     });
     all_acknowledged(&shared).await;
-    shutdown.cancel();
-    for task in running {
-        assert_eq!(task.await.unwrap().unfinished, 0);
+    for running in running {
+        assert_eq!(running.stop().await.unfinished, 0);
     }
     let dead = dead_letter::list(&shared, "s:dead:g", EntryId::ZERO, ENTRIES).await;
     let dead: Vec<EntryId> = dead.unwrap().iter().map(|letter| letter.entry).collect();

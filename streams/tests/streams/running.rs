@@ -2,7 +2,9 @@
 
 use crate::support::{command, eventually, execute, within};
 use redis::streams::StreamInfoGroupsReply;
-use shopwright_streams::consume::{Counters, Drained, Entry, Handler, Outcome, Settings, run};
+use shopwright_streams::consume::{
+    BatchHandler, Counters, Drained, Entry, Handler, Outcome, Settings, run, run_batches,
+};
 use shopwright_streams::{Client, EntryId, Shared};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -85,26 +87,39 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn spawn<F>(run: impl FnOnce(Arc<Counters>, CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Drained> + Send + 'static,
+    {
+        let (counters, shutdown) = (Arc::<Counters>::default(), CancellationToken::new());
+        let task = tokio::spawn(run(Arc::clone(&counters), shutdown.clone()));
+        Self {
+            task,
+            counters,
+            shutdown,
+        }
+    }
+
+    /// As a kill would end it: nothing is handed over.
+    pub(crate) async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     pub(crate) async fn stop(self) -> Drained {
         self.shutdown.cancel();
         within("the drain", self.task).await.unwrap()
     }
 }
 
-pub(crate) fn start<F: AsyncAnswer>(client: &Client, settings: Settings, handler: &Arc<Recorder<F>>) -> Running {
-    let (counters, shutdown) = (Arc::<Counters>::default(), CancellationToken::new());
-    let task = tokio::spawn(run(
-        client.clone(),
-        settings,
-        Arc::clone(handler),
-        Arc::clone(&counters),
-        shutdown.clone(),
-    ));
-    Running {
-        task,
-        counters,
-        shutdown,
-    }
+pub(crate) fn start<H: Handler>(client: &Client, settings: Settings, handler: &Arc<H>) -> Running {
+    let (client, handler) = (client.clone(), Arc::clone(handler));
+    Running::spawn(|counters, shutdown| run(client, settings, handler, counters, shutdown))
+}
+
+pub(crate) fn start_batches<H: BatchHandler>(client: &Client, settings: Settings, handler: &Arc<H>) -> Running {
+    let (client, handler) = (client.clone(), Arc::clone(handler));
+    Running::spawn(|counters, shutdown| run_batches(client, settings, handler, counters, shutdown))
 }
 
 pub(crate) async fn group(shared: &Shared) {

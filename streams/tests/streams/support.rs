@@ -80,8 +80,14 @@ pub(crate) async fn evaluate(shared: &Shared, script: &str) {
 
 /// Calls of EVAL since the server started.
 pub(crate) async fn evaluations(shared: &Shared) -> u64 {
+    calls(shared, "eval").await
+}
+
+/// Calls of a command since the server started, those that scripts made included.
+pub(crate) async fn calls(shared: &Shared, name: &str) -> u64 {
     let text: String = command(shared, "INFO commandstats").await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("cmdstat_eval:calls="));
+    let prefix = format!("cmdstat_{name}:calls=");
+    let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 

@@ -80,6 +80,7 @@ impl Builder<'_> {
                 environment.set("FEE_PERCENT", &spec.payments.fee_percent);
                 if component == Component::Payments {
                     self.writes_and_migrates(&mut environment);
+                    self.secret(&mut environment, "ORDER_TOKEN_KEYS", Holder::OrderTokens);
                 } else {
                     self.provider(&mut environment);
                 }
@@ -114,6 +115,7 @@ impl Builder<'_> {
         let text = match holder {
             Holder::Redis(user) => self.credentials.password(user),
             Holder::Admin => self.credentials.admin_key(),
+            Holder::OrderTokens => self.credentials.order_token_keys(),
         };
         environment.secrets.push(text.to_owned());
         let reference = json!({"name": holder.secret_name(self.name()), "key": holder.key()});

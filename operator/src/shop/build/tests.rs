@@ -231,6 +231,7 @@ fn pods_roll_only_when_what_they_consume_changed() {
             let old = for_tests();
             let text = match holder {
                 Holder::Admin => "new".to_owned(),
+                Holder::OrderTokens => old.order_token_keys().to_owned(),
                 Holder::Redis(user) => old.password(user).to_owned(),
             };
             (holder, Hidden::new(text))

@@ -24,6 +24,7 @@ const REASON_TEXT = {
   currency_mismatch: "A product is sold in another currency.",
   declined: "The payment was declined.",
   deadline: "It took too long.",
+  shopper: "It was called off.",
   total_out_of_range: "The total is too large.",
   commit_refused: "The stock was no longer held; the money goes back.",
 };
@@ -37,6 +38,8 @@ const placeButton = byId("place");
 let listed = new Map();
 /** Counts orders followed, so that an older poll ends when a new order is placed. */
 let following = 0;
+/** What was asked for and not answered: asked for again, it is the same order. */
+let unanswered = null;
 
 /** The amount as the currency writes it: yen have no decimals, dinars three. */
 function formatMoney({ amount, currency }) {
@@ -117,6 +120,13 @@ function showSum() {
         : "too much";
 }
 
+/** 132 random bits: whoever knows the key of a request is shown its order. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(22));
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  return Array.from(bytes, (byte) => letters[byte % 64]).join("");
+}
+
 async function placeOrder() {
   const lines = chosenLines().map(({ product, quantity }) => ({
     product_id: product.id,
@@ -126,19 +136,26 @@ async function placeOrder() {
   problem.textContent = "";
   // Against a second click while the first order is on its way.
   placeButton.disabled = true;
+  const body = JSON.stringify({ lines });
+  if (unanswered?.body !== body) unanswered = { body, key: newKey() };
   try {
     const order = await call("/api/v1/orders", {
       method: "POST",
-      headers: { accept: "application/json", "content-type": "application/json" },
-      body: JSON.stringify({ lines }),
+      headers: {
+        accept: "application/json",
+        "content-type": "application/json",
+        "idempotency-key": unanswered.key,
+      },
+      body,
     });
+    unanswered = null;
     for (const { input } of listed.values()) input.value = "0";
     showOrder(order);
     byId("order").hidden = false;
     byId("order-title").focus();
     void follow(order);
   } catch (error) {
-    problem.textContent = messageOf(error, "The shop gave no answer: it is not known whether the order was placed.");
+    problem.textContent = messageOf(error, "The shop gave no answer. Place it again: it will not be placed twice.");
   } finally {
     showSum();
   }
@@ -152,8 +169,11 @@ async function follow(order) {
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(pause * 1.3, SLOWEST_POLL_MILLISECONDS);
     try {
-      const seen = await call(`/api/v1/orders/${encodeURIComponent(order.id)}`);
+      const seen = await call(`/api/v1/orders/${encodeURIComponent(order.id)}`, {
+        headers: { accept: "application/json", "order-token": order.order_token },
+      });
       if (turn !== following) return;
+      seen.order_token = order.order_token;
       // Two replies may overtake each other; the version never goes back.
       if (seen.version > order.version) {
         order = seen;

@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod idempotency;
+mod sse;
+
 use std::{net::SocketAddr, time::Duration};
 
 use axum::{

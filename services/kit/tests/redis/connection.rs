@@ -1,57 +1,12 @@
-//! The shared connection and the search index against a real Redis that comes, goes and changes its mind.
+//! The shared connection against a Redis that comes, goes and changes its mind.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+use std::time::Duration;
 
-use std::{future::Future, time::Duration};
-
-use shopwright_kit::{
-    Redis, RedisSettings, Secret,
-    connection::Timeouts,
-    search_index::{IndexReady, SearchIndex},
-};
+use shopwright_kit::{Redis, RedisSettings, Secret, connection::Timeouts};
 use shopwright_redis_stack::{Options, RedisStack};
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A loaded machine must not fail a test.
-fn patient(settings: &RedisSettings) -> Redis {
-    Redis::with_timeouts(
-        settings,
-        Timeouts {
-            connect: PATIENCE,
-            response: PATIENCE,
-            ping: PATIENCE,
-        },
-    )
-    .unwrap()
-}
-
-fn settings(stack: &RedisStack) -> RedisSettings {
-    RedisSettings {
-        host: stack.host().to_owned(),
-        port: stack.port(),
-        username: None,
-        password: None,
-    }
-}
-
-async fn eventually<F, Fut>(what: &str, condition: F)
-where
-    F: Fn() -> Fut,
-    Fut: Future<Output = bool>,
-{
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !condition().await {
-        assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::support::{PATIENCE, eventually, patient, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_without_redis_and_finds_it_again_each_time() {
@@ -117,56 +72,6 @@ async fn a_refused_password_is_not_refused_for_ever() {
         .await
         .unwrap();
     eventually("it is let in", || async { redis.ping().await.is_ok() }).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_index_is_made_and_made_again() {
-    let stack = RedisStack::start_async(Options::default()).await.unwrap();
-    let redis = patient(&settings(&stack));
-    let mut connection = redis.idempotent();
-    for document in 0..2_000 {
-        redis::cmd("JSON.SET")
-            .arg(format!("thing:{document}"))
-            .arg(&["$", r#"{"name":"the thing"}"#])
-            .query_async::<()>(&mut connection)
-            .await
-            .unwrap();
-    }
-    let ready = IndexReady::default();
-    let stop = CancellationToken::new();
-    let index = SearchIndex {
-        name: "idx:things".to_owned(),
-        prefix: "thing:".to_owned(),
-        schema: &["$.name", "AS", "name", "TEXT"],
-    };
-    // Two replicas at once.
-    for _ in 0..2 {
-        tokio::spawn(
-            index
-                .clone()
-                .keep(redis.clone(), settings(&stack), ready.clone(), stop.clone()),
-        );
-    }
-    eventually("it is ready", || async { ready.is_ready() }).await;
-    let found = || async {
-        redis::cmd("FT.SEARCH")
-            .arg(&["idx:things", "the", "LIMIT", "0", "0"])
-            .query_async::<Vec<usize>>(&mut redis.idempotent())
-            .await
-            .ok()
-    };
-    assert_eq!(
-        found().await,
-        Some(vec![2_000]),
-        "ready is only after the scan, and there are no stop words"
-    );
-    redis::cmd("FT.DROPINDEX")
-        .arg("idx:things")
-        .query_async::<()>(&mut connection)
-        .await
-        .unwrap();
-    eventually("it is there again", || async { found().await == Some(vec![2_000]) }).await;
-    stop.cancel();
 }
 
 /// A disk that does not sync, as everybody on the shared connection meets it: nothing is answered for a while, then all is.
