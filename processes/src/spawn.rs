@@ -35,9 +35,7 @@ impl AtOurEnd {
 /// `prepare` receives the command to add arguments, environment and streams to.
 pub fn spawn(program: &Path, at_our_end: AtOurEnd, prepare: impl Fn(&mut Command)) -> io::Result<Child> {
     let mut bound = Command::new("setpriv");
-    bound
-        .args(["--pdeathsig", at_our_end.signal(), "--"])
-        .arg(program);
+    bound.args(["--pdeathsig", at_our_end.signal(), "--"]).arg(program);
     prepare(&mut bound);
     match spawn_on_lasting_thread(bound) {
         // No setpriv here: the child is still ended on drop, only not when this process is killed itself.

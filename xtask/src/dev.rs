@@ -140,7 +140,10 @@ fn start_services(
     let mut environment = service(User::Payments, "payments", &serving(payments_address))?;
     environment.push((
         "ORDER_TOKEN_KEYS",
-        format!("1:{}", workspace::hexadecimal(&Sha256::digest(workspace::random_word()))),
+        format!(
+            "1:{}",
+            workspace::hexadecimal(&Sha256::digest(workspace::random_word()))
+        ),
     ));
     start("payments", payments, "serve", environment)?;
     start(

@@ -49,11 +49,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         DurabilityArgument::Always => Durability::Always,
         DurabilityArgument::EverySecond => Durability::EverySecond,
     };
-    blow(&binaries, Duration::from_secs(arguments.minutes * 60), arguments.seed, durability, arguments.rate)
+    blow(
+        &binaries,
+        Duration::from_secs(arguments.minutes * 60),
+        arguments.seed,
+        durability,
+        arguments.rate,
+    )
 }
 
 /// One storm; its report goes to standard output.
-pub(crate) fn blow(binaries: &Binaries, duration: Duration, seed: u64, durability: Durability, rate: f64) -> Result<()> {
+pub(crate) fn blow(
+    binaries: &Binaries,
+    duration: Duration,
+    seed: u64,
+    durability: Durability,
+    rate: f64,
+) -> Result<()> {
     let report = storm::run(&storm::Options {
         binaries: binaries.clone(),
         duration,
@@ -85,7 +97,12 @@ pub(crate) fn binaries() -> Result<Binaries> {
     const NAMES: [&str; 3] = ["shopwright-inventory", "shopwright-payments", "shopwright-storefront"];
     let folder = workspace::target()?.join("crash-points");
     std::fs::create_dir_all(&folder)?;
-    let crashing = ["--package", "shopwright-kit", "--features", "shopwright-kit/crash-points"];
+    let crashing = [
+        "--package",
+        "shopwright-kit",
+        "--features",
+        "shopwright-kit/crash-points",
+    ];
     let mut copies: Vec<PathBuf> = Vec::new();
     // One set of dependencies serves both builds, at the price of the services' own places: so copy, and build again.
     for built in workspace::build_binaries_with(&NAMES, &crashing)? {
@@ -96,7 +113,9 @@ pub(crate) fn binaries() -> Result<Binaries> {
         copies.push(copy);
     }
     workspace::build_binaries(&NAMES)?;
-    let [inventory, payments, storefront] = copies.try_into().map_err(|_| anyhow::anyhow!("three binaries make a shop"))?;
+    let [inventory, payments, storefront] = copies
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("three binaries make a shop"))?;
     Ok(Binaries {
         inventory,
         payments,

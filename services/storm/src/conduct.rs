@@ -113,7 +113,12 @@ impl<'a> Stage<'a> {
     }
 
     async fn slow_disk(&self, delay: Duration, duration: Duration) -> Result<()> {
-        match self.shop.database.slow_disk(delay, &self.folder.join("strace.log")).await? {
+        match self
+            .shop
+            .database
+            .slow_disk(delay, &self.folder.join("strace.log"))
+            .await?
+        {
             Ok(slow) => {
                 self.count(|struck| struck.slow_disk += 1);
                 tokio::time::sleep(duration).await;

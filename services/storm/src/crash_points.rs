@@ -58,14 +58,10 @@ impl Display for Outcome {
 
 /// Dies at each of `points`, a few at once. Blocks. An error when a point was not passed at all; it names the folder that is
 /// kept. `told` hears of each outcome as soon as it is there.
-pub fn each(
-    binaries: &Binaries,
-    points: &[&'static str],
-    mut told: impl FnMut(&Outcome),
-) -> Result<Vec<Outcome>> {
+pub fn each(binaries: &Binaries, points: &[&'static str], mut told: impl FnMut(&Outcome)) -> Result<Vec<Outcome>> {
     let (sender, receiver) = mpsc::channel();
     let next = AtomicUsize::new(0);
-    let outcomes = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
@@ -85,8 +81,7 @@ pub fn each(
             outcomes.push(outcome);
         }
         Ok(outcomes)
-    });
-    outcomes
+    })
 }
 
 fn one(binaries: &Binaries, point: &'static str) -> Result<Outcome> {
@@ -95,7 +90,9 @@ fn one(binaries: &Binaries, point: &'static str) -> Result<Outcome> {
         |outcome| outcome.violations.is_empty(),
     )?;
     if let Some(kept) = kept {
-        outcome.violations.push(format!("data and logs are in {}", kept.display()));
+        outcome
+            .violations
+            .push(format!("data and logs are in {}", kept.display()));
     }
     Ok(outcome)
 }
@@ -160,7 +157,12 @@ async fn waves(shop: &Shop, products: Products, journal: &Path, died: &Cancellat
     for seed in 1.. {
         let is_last = died.is_cancelled();
         let load = traffic::load(shop, products.clone(), RATE, WAVE, seed, journal)?;
-        let report = traffic::run(Load { follow: WAVE, readers: 0, ..load }).await?;
+        let report = traffic::run(Load {
+            follow: WAVE,
+            readers: 0,
+            ..load
+        })
+        .await?;
         let seen = report.violations.iter();
         violations.extend(seen.map(|(kind, count)| format!("seen by clients: {kind}, {count} times")));
         if is_last {
@@ -172,11 +174,28 @@ async fn waves(shop: &Shop, products: Products, journal: &Path, died: &Cancellat
 
 async fn compare(shop: &Shop, journal: &[journal::Record], stock: &StockBook) -> Result<(usize, Vec<String>)> {
     let fates = orders::fates(shop, journal, &[]).await?;
-    let mut found: Vec<String> = fates.lost.iter().map(|lost| format!("lost: order {}", lost.id)).collect();
-    found.extend(fates.doubled.iter().map(|key| format!("doubled: two orders under key {key}")));
-    found.extend(fates.stuck.iter().map(|(id, state)| format!("stuck: order {id} is {state}")));
+    let mut found: Vec<String> = fates
+        .lost
+        .iter()
+        .map(|lost| format!("lost: order {}", lost.id))
+        .collect();
+    found.extend(
+        fates
+            .doubled
+            .iter()
+            .map(|key| format!("doubled: two orders under key {key}")),
+    );
+    found.extend(
+        fates
+            .stuck
+            .iter()
+            .map(|(id, state)| format!("stuck: order {id} is {state}")),
+    );
     if fates.too_many_unseen() > 0 {
-        found.push(format!("doubled: {} orders of which nobody knows", fates.too_many_unseen()));
+        found.push(format!(
+            "doubled: {} orders of which nobody knows",
+            fates.too_many_unseen()
+        ));
     }
     found.extend(stock.compare(shop, &[]).await?.differing);
     found.extend(verified::check(shop, journal, &[]).await?.violations);

@@ -75,11 +75,20 @@ mod tests {
         let log = "INFO listening\ncrash point payments.job.after_call\n";
         let crashed = Death::CrashPoint("payments.job.after_call".into());
         assert_eq!(judge(false, ExitStatus::from_raw(SIGABRT), log), crashed);
-        assert_eq!(judge(true, ExitStatus::from_raw(SIGABRT), log), crashed, "before the kill came");
+        assert_eq!(
+            judge(true, ExitStatus::from_raw(SIGABRT), log),
+            crashed,
+            "before the kill came"
+        );
         assert_eq!(judge(true, ExitStatus::from_raw(KILL), log), Death::Killed);
         assert_eq!(judge(true, ExitStatus::from_raw(KILL), ""), Death::Killed);
-        assert!(matches!(judge(false, ExitStatus::from_raw(SIGABRT), "double free"), Death::Unasked(_)));
-        assert!(matches!(judge(false, ExitStatus::from_raw(1 << 8), log), Death::Unasked(how) if how.contains("exit status: 1")));
+        assert!(matches!(
+            judge(false, ExitStatus::from_raw(SIGABRT), "double free"),
+            Death::Unasked(_)
+        ));
+        assert!(
+            matches!(judge(false, ExitStatus::from_raw(1 << 8), log), Death::Unasked(how) if how.contains("exit status: 1"))
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ const PROVIDER_FAULT: Duration = Duration::from_millis(700);
 const FAULTS: [&str; 3] = ["effect_then_timeout", "stored_error", "busy"];
 
 /// Every group that reads a stream of the shop.
-fn groups(keys: &ShopKeys) -> [(String, &'static str); 3] {
+pub(crate) fn groups(keys: &ShopKeys) -> [(String, &'static str); 3] {
     [
         (keys.payments_events(), GROUP_INVENTORY),
         (keys.inventory_events(), GROUP_PAYMENTS),
@@ -31,7 +31,8 @@ fn groups(keys: &ShopKeys) -> [(String, &'static str); 3] {
     ]
 }
 
-fn client(database: &Database) -> Result<Client> {
+/// With all rights, past the proxy.
+pub(crate) fn client(database: &Database) -> Result<Client> {
     let (user, password) = database.harness()?;
     let address = database.address();
     let endpoint = Endpoint::new(address.ip().to_string(), address.port());
@@ -68,7 +69,11 @@ pub async fn trouble_provider(shop: &Shop, seed: u64, over: &CancellationToken) 
         let fault = FAULTS[random.random_range(0..FAULTS.len())];
         // Not one on top of another, or there would be only faults when the shop has been closed for a while.
         redis::cmd("DEL").arg(&faults).exec_async(&mut provider).await?;
-        redis::cmd("RPUSH").arg(&faults).arg(fault).exec_async(&mut provider).await?;
+        redis::cmd("RPUSH")
+            .arg(&faults)
+            .arg(fault)
+            .exec_async(&mut provider)
+            .await?;
         tokio::select! {
             () = tokio::time::sleep(PROVIDER_FAULT) => {}
             () = over.cancelled() => {}

@@ -66,11 +66,15 @@ impl Fleet {
     /// Starts every process, with logs in `logs`, one file a pod.
     pub fn start(launcher: Launcher, logs: &Path, dice: Dice) -> Result<Self> {
         std::fs::create_dir_all(logs)?;
-        let slots = Role::ALL.iter().flat_map(|role| (0..role.replicas()).map(|replica| (*role, replica)));
+        let slots = Role::ALL
+            .iter()
+            .flat_map(|role| (0..role.replicas()).map(|replica| (*role, replica)));
         let fleet = Self {
             launcher,
             logs: logs.to_owned(),
-            slots: slots.map(|(role, replica)| Mutex::new(Slot::new(role, replica))).collect(),
+            slots: slots
+                .map(|(role, replica)| Mutex::new(Slot::new(role, replica)))
+                .collect(),
             dice: Mutex::new(dice),
             deaths: Mutex::default(),
         };
@@ -97,7 +101,11 @@ impl Fleet {
             };
             let log = std::fs::read(&running.log).unwrap_or_default();
             let death = judge(running.killed, status, &String::from_utf8_lossy(&log));
-            let wait = if running.started.elapsed() < TOO_SOON { BACK_OFF } else { Duration::ZERO };
+            let wait = if running.started.elapsed() < TOO_SOON {
+                BACK_OFF
+            } else {
+                Duration::ZERO
+            };
             slot.start_at = Instant::now() + wait;
             slot.process = None;
             locked(&self.deaths).count(slot.role, death);
@@ -153,7 +161,9 @@ impl Fleet {
         let Some(mut slot) = self.slot(role, replica) else {
             return Ok(None);
         };
-        let Some(running) = &mut slot.process else { return Ok(None) };
+        let Some(running) = &mut slot.process else {
+            return Ok(None);
+        };
         signal(&mut running.child, Signal::STOP)?;
         Ok(Some(running.pod.clone()))
     }

@@ -88,7 +88,11 @@ fn compare(journal: &[Record], states: &BTreeMap<OrderId, String>, deaths: &[Die
         }
     }
     fates.accepted = seen.len();
-    fates.doubled = keys.into_iter().filter(|(_, ids)| ids.len() > 1).map(|(key, _)| key).collect();
+    fates.doubled = keys
+        .into_iter()
+        .filter(|(_, ids)| ids.len() > 1)
+        .map(|(key, _)| key)
+        .collect();
     for (id, state) in states {
         *fates.states.entry(state.clone()).or_default() += 1;
         fates.unseen += usize::from(!seen.contains(id));
@@ -182,7 +186,10 @@ mod tests {
     }
 
     fn there(orders: &[(u64, &str)]) -> BTreeMap<OrderId, String> {
-        orders.iter().map(|(at, state)| (id(*at), (*state).to_owned())).collect()
+        orders
+            .iter()
+            .map(|(at, state)| (id(*at), (*state).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -211,7 +218,11 @@ mod tests {
         assert_eq!(both.doubled, [Uuid::from_u128(1)]);
         let one = compare(&journal, &there(&[(2_000, "completed")]), &[]);
         assert_eq!((one.doubled.len(), one.lost.len()), (0, 1));
-        let same = compare(&[accepted(1_000, 1), accepted(1_000, 1)], &there(&[(1_000, "completed")]), &[]);
+        let same = compare(
+            &[accepted(1_000, 1), accepted(1_000, 1)],
+            &there(&[(1_000, "completed")]),
+            &[],
+        );
         assert_eq!((same.doubled.len(), same.accepted), (0, 1), "told twice of one order");
     }
 

@@ -71,7 +71,9 @@ impl Wrong {
     pub fn duration(&self) -> Duration {
         match self {
             Self::Kill { .. } | Self::Redis(_) => Duration::ZERO,
-            Self::Freeze { duration, .. } | Self::SlowDisk { duration, .. } | Self::Network { duration, .. } => *duration,
+            Self::Freeze { duration, .. } | Self::SlowDisk { duration, .. } | Self::Network { duration, .. } => {
+                *duration
+            }
         }
     }
 }
@@ -143,7 +145,11 @@ pub fn plan(forecast: &Forecast) -> Vec<Fault> {
     kind(redis_gap, true, &mut random, &|random| {
         let killed = forecast.durability == Durability::Always || random.random_bool(0.3);
         let age = milliseconds(random, 0..1_000);
-        Wrong::Redis(if killed { RedisDeath::Killed } else { RedisDeath::PowerLost { age } })
+        Wrong::Redis(if killed {
+            RedisDeath::Killed
+        } else {
+            RedisDeath::PowerLost { age }
+        })
     });
     kind(SLOW_DISK_GAP, true, &mut random, &|random| Wrong::SlowDisk {
         delay: LONGEST_FSYNC_DELAY.mul_f64(random.random_range(0.1..1.0)),

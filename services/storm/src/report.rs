@@ -57,22 +57,41 @@ impl Report {
     pub fn violations(&self) -> Vec<String> {
         let mut found = Vec::new();
         let fates = &self.fates;
-        found.extend(fates.lost_without_leave().map(|lost| format!("lost: order {}, known at {}", lost.id, lost.known)));
-        found.extend(fates.doubled.iter().map(|key| format!("doubled: two orders under key {key}")));
-        found.extend(fates.stuck.iter().map(|(id, state)| format!("stuck: order {id} is {state}")));
+        found.extend(
+            fates
+                .lost_without_leave()
+                .map(|lost| format!("lost: order {}, known at {}", lost.id, lost.known)),
+        );
+        found.extend(
+            fates
+                .doubled
+                .iter()
+                .map(|key| format!("doubled: two orders under key {key}")),
+        );
+        found.extend(
+            fates
+                .stuck
+                .iter()
+                .map(|(id, state)| format!("stuck: order {id} is {state}")),
+        );
         if fates.too_many_unseen() > 0 {
             let (unseen, unknown) = (fates.unseen, fates.unknown);
-            found.push(format!("doubled: {unseen} orders without a reply, {unknown} shoppers without one"));
+            found.push(format!(
+                "doubled: {unseen} orders without a reply, {unknown} shoppers without one"
+            ));
         }
         found.extend(self.stock.differing.iter().map(|line| format!("stock: {line}")));
         found.extend(self.verified.violations.iter().cloned());
         found.extend(self.panics.iter().map(|line| format!("panic: {line}")));
-        for (kind, count) in &self.load.violations {
-            if !self.is_permitted(*kind) {
-                found.push(format!("seen by clients: {kind}, {count} times"));
-            }
-        }
+        let seen = self.seen_by_clients(false);
+        found.extend(seen.map(|(kind, count)| format!("seen by clients: {kind}, {count} times")));
         found
+    }
+
+    /// Broken promises that clients saw, by whether a lost second permits them.
+    fn seen_by_clients(&self, permitted: bool) -> impl Iterator<Item = (ViolationKind, u64)> {
+        let seen = self.load.violations.iter().map(|(kind, count)| (*kind, *count));
+        seen.filter(move |(kind, _)| self.is_permitted(*kind) == permitted)
     }
 
     /// With a lost second a client sees orders go back or vanish, and its keys forgotten. Whether what is there now is whole is
@@ -104,7 +123,11 @@ impl Report {
         };
         let [shopwright, redis] = &self.versions;
         let [storm, settled] = self.lasted.map(|lasted| lasted.as_secs_f64());
-        writeln!(out, "storm, seed {}, durability {durability}: {storm:.0} s, then {settled:.0} s to settle", self.seed)?;
+        writeln!(
+            out,
+            "storm, seed {}, durability {durability}: {storm:.0} s, then {settled:.0} s to settle",
+            self.seed
+        )?;
         writeln!(out, "shopwright {shopwright}, redis {redis}, on {}\n", self.machine)
     }
 
@@ -122,7 +145,12 @@ impl Report {
             self.redis_deaths.iter().filter(is)
         };
         let cut: u64 = self.redis_deaths.iter().map(|died| died.cut).sum();
-        let loading = self.redis_deaths.iter().map(|died| died.loading).max().unwrap_or_default();
+        let loading = self
+            .redis_deaths
+            .iter()
+            .map(|died| died.loading)
+            .max()
+            .unwrap_or_default();
         writeln!(
             out,
             "redis       {} killed, {} lost their power and {cut} bytes; loading took at most {} ms; {} put off",
@@ -131,8 +159,18 @@ impl Report {
             loading.as_millis(),
             self.struck.put_off
         )?;
-        let weather: Vec<String> = self.struck.weather.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        writeln!(out, "frozen      {}\nnetwork     {}", self.struck.frozen, weather.join(", "))?;
+        let weather: Vec<String> = self
+            .struck
+            .weather
+            .iter()
+            .map(|(name, count)| format!("{count} {name}"))
+            .collect();
+        writeln!(
+            out,
+            "frozen      {}\nnetwork     {}",
+            self.struck.frozen,
+            weather.join(", ")
+        )?;
         write!(out, "slow disk   {}", self.struck.slow_disk)?;
         if let Some(reason) = &self.struck.slow_disk_not_tried {
             write!(out, "; not tried: {reason}")?;
@@ -155,7 +193,11 @@ impl Report {
             "\norders      {} accepted; {} without a definite reply, of which {} were placed",
             fates.accepted, fates.unknown, fates.unseen
         )?;
-        let states: Vec<String> = fates.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let states: Vec<String> = fates
+            .states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
         writeln!(out, "now         {}", states.join(", "))?;
         let lost = fates.lost.len();
         writeln!(
@@ -177,6 +219,13 @@ impl Display for Report {
         self.write_faults(out)?;
         self.write_orders(out)?;
         writeln!(out, "\n{}", self.load)?;
+        let permitted: u64 = self.seen_by_clients(true).map(|(_, count)| count).sum();
+        if permitted > 0 {
+            writeln!(
+                out,
+                "of these, {permitted} are what a second that may be lost looks like to clients\n"
+            )?;
+        }
         writeln!(out, "{}", self.verified)?;
         let violations = self.violations();
         if violations.is_empty() {

@@ -115,7 +115,8 @@ impl Shop {
             tempo,
             redis: proxy.address(),
             provider: (provider.host().to_owned(), provider.port()),
-            passwords: [User::Inventory, User::Payments, User::Migration, User::Provider].map(|user| passwords.of(user)),
+            passwords: [User::Inventory, User::Payments, User::Migration, User::Provider]
+                .map(|user| passwords.of(user)),
             admin_key: admin_key.clone(),
             token_keys: format!("k1:{:.64}", random_word() + &random_word()),
             inventory: free_address()?,
@@ -215,7 +216,10 @@ impl Settings {
     fn consuming(&self, user: &str, password: usize) -> Environment {
         let mut environment = self.redis(user, password);
         environment.extend([
-            ("CLAIM_MIN_IDLE_MILLISECONDS", self.tempo.claim_min_idle_milliseconds.to_string()),
+            (
+                "CLAIM_MIN_IDLE_MILLISECONDS",
+                self.tempo.claim_min_idle_milliseconds.to_string(),
+            ),
             ("BLOCK_MILLISECONDS", "500".to_owned()),
             // Killed more often than a pod would be: none of these deaths is an entry's fault.
             ("MAX_DELIVERIES", "100".to_owned()),
@@ -230,7 +234,10 @@ impl Settings {
             ("PROVIDER_PASSWORD", self.passwords[3].clone()),
             ("PROVIDER_REDIS_HOST", self.provider.0.clone()),
             ("PROVIDER_REDIS_PORT", self.provider.1.to_string()),
-            ("PROVIDER_LATENCY_MILLISECONDS", tempo.provider_latency_milliseconds.to_string()),
+            (
+                "PROVIDER_LATENCY_MILLISECONDS",
+                tempo.provider_latency_milliseconds.to_string(),
+            ),
             // Of the load's orders the dearest few are declined.
             ("PROVIDER_DECLINE_ABOVE_MINOR", "12000".to_owned()),
             ("ORDER_DEADLINE_SECONDS", tempo.order_deadline_seconds.to_string()),

@@ -91,10 +91,20 @@ impl StockBook {
         let body = json!({"delta": delta, "reason": "counted"});
         loop {
             let call = client.post(&address).bearer_auth(&shop.admin_key).json(&body);
-            match call.header("Idempotency-Key", &key).send().await.map(|answer| answer.status()) {
+            match call
+                .header("Idempotency-Key", &key)
+                .send()
+                .await
+                .map(|answer| answer.status())
+            {
                 Ok(status) if status.is_success() => {
                     let known = unix_milliseconds();
-                    self.adjusted.push(Adjusted { product, delta, asked, known });
+                    self.adjusted.push(Adjusted {
+                        product,
+                        delta,
+                        asked,
+                        known,
+                    });
                     return Ok(());
                 }
                 // Less stock than is to be written off.
@@ -133,12 +143,17 @@ impl StockBook {
                 .map(|adjusted| adjusted.delta)
                 .collect();
             let expected = opening + own.map(|adjusted| adjusted.delta).sum::<i64>();
-            let (missing, extra) = (positive(&lost), positive(&lost.iter().map(|delta| -delta).collect::<Vec<_>>()));
+            let (missing, extra) = (
+                positive(&lost),
+                positive(&lost.iter().map(|delta| -delta).collect::<Vec<_>>()),
+            );
             if received != expected {
                 compared.excused += (received - expected).abs();
             }
             if received < expected - missing || received > expected + extra {
-                compared.differing.push(format!("{product} received {received}, the staff's book says {expected}"));
+                compared.differing.push(format!(
+                    "{product} received {received}, the staff's book says {expected}"
+                ));
             }
         }
         Ok(compared)

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use shopwright_load::{Load, journal};
 use shopwright_load::machine::Machine;
+use shopwright_load::{Load, journal};
 use tokio_util::sync::CancellationToken;
 
 use crate::arena::within;

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use shopwright_domain::ids::ProductId;
 use shopwright_load::mix::{Mix, Part};
 use shopwright_load::products::{NewProducts, Products};
 use shopwright_load::report::Report;
 use shopwright_load::{AdminKey, Load, ShopUrl};
-use shopwright_domain::ids::ProductId;
 use tokio_util::sync::CancellationToken;
 
 use crate::shop::{CURRENCY, Shop};
@@ -49,20 +49,20 @@ pub async fn products(shop: &Shop, orders: f64) -> Result<(Products, Vec<(Produc
     let products = Products::create(&url(shop)?, &AdminKey::new(&shop.admin_key), new)
         .await
         .context("the shop did not open")?;
-    let stocks = std::iter::once(hot_stock).chain(std::iter::repeat(STOCK)).map(i64::from);
-    let opening = products.as_slice().iter().map(|product| product.id).zip(stocks).collect();
+    let stocks = std::iter::once(hot_stock)
+        .chain(std::iter::repeat(STOCK))
+        .map(i64::from);
+    let opening = products
+        .as_slice()
+        .iter()
+        .map(|product| product.id)
+        .zip(stocks)
+        .collect();
     Ok((products, opening))
 }
 
 /// Arrivals at this rate, for so long; then what was accepted is followed for as long as `follow`.
-pub fn load(
-    shop: &Shop,
-    products: Products,
-    rate: f64,
-    duration: Duration,
-    seed: u64,
-    journal: &Path,
-) -> Result<Load> {
+pub fn load(shop: &Shop, products: Products, rate: f64, duration: Duration, seed: u64, journal: &Path) -> Result<Load> {
     Ok(Load {
         admin_key: Some(AdminKey::new(&shop.admin_key)),
         mix: mix()?,

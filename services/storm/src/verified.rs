@@ -10,14 +10,18 @@ use redis::aio::MultiplexedConnection;
 use shopwright_domain::access::User;
 use shopwright_domain::ids::OrderId;
 use shopwright_load::journal::{Fact, Record};
+use shopwright_streams::{EntryId, dead_letter};
 use shopwright_verify::{Books, Expected, ExpectedOrder, Finding, Invariant, Options, Report, verify};
 
 use crate::database::Died;
-use crate::losses::{is_permitted, made_at};
+use crate::duties::{client, groups};
+use crate::losses::Written;
 use crate::shop::Shop;
 
 /// For one answer: a script may read many documents.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of one group, more than any storm makes.
+const MOST_LETTERS: usize = 1_000_000;
 
 /// What it found.
 #[derive(Clone, Debug)]
@@ -41,13 +45,51 @@ pub async fn check(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<V
         expected: Some(expected(journal)),
     };
     let report = verify(&mut books, &options).await?;
-    let (permitted, violations): (Vec<&Finding>, Vec<&Finding>) =
-        report.findings.iter().partition(|finding| is_explained(finding, journal, deaths));
+    let written = Written::new(journal);
+    let of_a_loss = |order| written.may_be_lost(order, deaths);
+    let (mut permitted, mut violations) = (0, Vec::new());
+    for finding in &report.findings {
+        if is_explained(finding, of_a_loss) || (!deaths.is_empty() && tells_of_dead_letters(finding)) {
+            permitted += 1;
+        } else {
+            violations.push(finding.to_string());
+        }
+    }
+    if !deaths.is_empty() {
+        violations.extend(letters_without_a_loss(shop, of_a_loss).await?);
+    }
     Ok(Verified {
-        permitted: permitted.len(),
-        violations: violations.iter().map(ToString::to_string).collect(),
         report,
+        permitted,
+        violations,
     })
+}
+
+/// What a loss looks like: something accepted is gone, or the provider's book, which has lost nothing, knows more than the order.
+fn is_explained(finding: &Finding, of_a_loss: impl Fn(OrderId) -> bool) -> bool {
+    matches!(finding.invariant, Invariant::Loss | Invariant::Provider) && finding.order.is_some_and(of_a_loss)
+}
+
+/// These name no order; [`letters_without_a_loss`] looks into each.
+fn tells_of_dead_letters(finding: &Finding) -> bool {
+    finding.invariant == Invariant::Loss && finding.order.is_none() && finding.detail.contains("dead letters of")
+}
+
+/// Dead letters other than those about orders that were lost.
+async fn letters_without_a_loss(shop: &Shop, of_a_loss: impl Fn(OrderId) -> bool) -> Result<Vec<String>> {
+    let client = client(&shop.database)?;
+    let mut found = Vec::new();
+    for (stream, group) in groups(&shop.keys) {
+        let key = dead_letter::key(&stream, group);
+        for letter in dead_letter::list(&client.shared(), &key, EntryId::ZERO, MOST_LETTERS).await? {
+            let subject = letter.fields.iter().find(|(name, _)| name == b"subject");
+            let order = subject.and_then(|(_, value)| str::from_utf8(value).ok()?.parse().ok());
+            if !order.is_some_and(&of_a_loss) {
+                found.push(format!("loss: dead letter {} at {key}, {}", letter.id, letter.reason));
+            }
+        }
+    }
+    Ok(found)
 }
 
 async fn connect(shop: &Shop, address: SocketAddr) -> Result<MultiplexedConnection> {
@@ -94,27 +136,6 @@ fn expected(journal: &[Record]) -> Expected {
     }
 }
 
-/// Something about this order was written in a second that may be lost, and the finding is what such a loss looks like:
-/// something accepted is gone, or the provider's book, which has lost nothing, knows more than the order.
-fn is_explained(finding: &Finding, journal: &[Record], deaths: &[Died]) -> bool {
-    let (Some(order), Invariant::Loss | Invariant::Provider) = (finding.order, finding.invariant) else {
-        return false;
-    };
-    let made = made_at(order);
-    is_permitted(deaths, made, made)
-        || journal.iter().any(|record| {
-            let known = u64::try_from(record.at).unwrap_or_default();
-            match &record.fact {
-                Fact::OrderAccepted { id, .. } => *id == order && is_permitted(deaths, made, known),
-                // Known as soon as it was written, or somewhat later.
-                Fact::CancelAccepted { id } | Fact::RefundAccepted { order_id: id, .. } => {
-                    *id == order && is_permitted(deaths, known, known)
-                }
-                Fact::OrderUnknown { .. } => false,
-            }
-        })
-}
-
 impl Display for Verified {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.report)?;
@@ -128,41 +149,25 @@ impl Display for Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::RedisDeath;
-
-    fn finding(order: OrderId, invariant: Invariant) -> Finding {
-        Finding {
-            invariant,
-            order: Some(order),
-            product: None,
-            detail: String::new(),
-        }
-    }
-
-    fn cancelled(order: OrderId, at: i64) -> Record {
-        Record {
-            at,
-            fact: Fact::CancelAccepted { id: order },
-        }
-    }
 
     #[test]
-    fn only_losses_of_what_was_written_just_before_a_death_are_explained() {
-        let died = [Died {
-            death: RedisDeath::Killed,
-            from: 10_000,
-            until: 10_001,
-            loading: Duration::ZERO,
-            cut: 0,
-            fsync_delay: Duration::ZERO,
-        }];
-        let (old, new) = (OrderId::from_parts(1_000, [1; 10]), OrderId::from_parts(9_000, [2; 10]));
-        assert!(is_explained(&finding(new, Invariant::Loss), &[], &died));
-        assert!(!is_explained(&finding(old, Invariant::Loss), &[], &died));
-        assert!(is_explained(&finding(old, Invariant::Provider), &[cancelled(old, 9_500)], &died));
-        assert!(!is_explained(&finding(old, Invariant::Provider), &[cancelled(old, 5_000)], &died));
-        assert!(!is_explained(&finding(new, Invariant::Money), &[], &died));
-        assert!(!is_explained(&finding(new, Invariant::Loss), &[], &[]));
+    fn only_what_a_loss_looks_like_is_explained_by_one() {
+        let order = OrderId::from_parts(9_000, [1; 10]);
+        let finding = |order, invariant| Finding {
+            invariant,
+            order,
+            product: None,
+            detail: String::new(),
+        };
+        let explained = |finding: &Finding| is_explained(finding, |id| id == order);
+        assert!(explained(&finding(Some(order), Invariant::Loss)));
+        assert!(explained(&finding(Some(order), Invariant::Provider)));
+        assert!(!explained(&finding(Some(order), Invariant::Money)));
+        assert!(!explained(&finding(None, Invariant::Loss)));
+        assert!(!explained(&finding(
+            Some(OrderId::from_parts(1, [1; 10])),
+            Invariant::Loss
+        )));
     }
 
     #[test]
@@ -177,7 +182,11 @@ mod tests {
                 lines: Vec::new(),
             },
         };
-        let expected = expected(&[accepted.clone(), accepted, cancelled(order, 2_000)]);
+        let cancelled = Record {
+            at: 2_000,
+            fact: Fact::CancelAccepted { id: order },
+        };
+        let expected = expected(&[accepted.clone(), accepted, cancelled]);
         assert_eq!((expected.orders.len(), expected.unknown), (1, 0));
         assert!(expected.orders[0].cancelled && expected.complete);
     }

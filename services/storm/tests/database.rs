@@ -1,16 +1,12 @@
 //! A real Redis that dies and comes back, loses its power, and has a slow disk.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "this whole crate is a test"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this whole crate is a test")]
 
 use std::time::{Duration, Instant};
 
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 use shopwright_storm::accounts::Passwords;
-use shopwright_storm::database::{Database, SlowDisk, Growth};
+use shopwright_storm::database::{Database, Growth, SlowDisk};
 use shopwright_storm::plan::{Durability, RedisDeath};
 
 async fn start(durability: Durability, folder: &tempfile::TempDir) -> Database {
@@ -33,7 +29,10 @@ async fn killed_it_comes_back_on_the_same_port_with_all_it_had_answered() {
         let count: i64 = open.incr("count", 1).await.unwrap();
         assert_eq!(count, round);
         database.die(RedisDeath::Killed, &Growth::default()).await.unwrap();
-        assert!(open.incr::<_, _, i64>("count", 1).await.is_err(), "the old connection is dead");
+        assert!(
+            open.incr::<_, _, i64>("count", 1).await.is_err(),
+            "the old connection is dead"
+        );
     }
     let count: i64 = connection(&database).await.get("count").await.unwrap();
     assert_eq!(count, 2);
@@ -71,7 +70,10 @@ async fn with_the_power_goes_the_last_second_and_no_more() {
     measuring.abort();
     let kept: Vec<usize> = connection(&database).await.lrange("numbers", 0, -1).await.unwrap();
     assert_eq!(kept, (0..kept.len()).collect::<Vec<_>>());
-    assert!(database.deaths()[0].cut > 0 && kept.len() < written.len(), "nothing was lost");
+    assert!(
+        database.deaths()[0].cut > 0 && kept.len() < written.len(),
+        "nothing was lost"
+    );
     let (oldest, slack) = (died - written[kept.len()], Duration::from_millis(300));
     assert!(oldest < age + slack, "{oldest:?} before the death");
 }
@@ -107,6 +109,10 @@ async fn a_slow_disk_slows_every_answer_that_waits_for_it_and_then_no_more() {
 fn nobody_to_trace_is_no_slow_disk() {
     let folder = tempfile::tempdir().unwrap();
     // The kernel gives out no such process id.
-    let refused = SlowDisk::attach(u32::MAX >> 2, Duration::from_millis(1), &folder.path().join("strace.log"));
+    let refused = SlowDisk::attach(
+        u32::MAX >> 2,
+        Duration::from_millis(1),
+        &folder.path().join("strace.log"),
+    );
     assert!(refused.is_err());
 }

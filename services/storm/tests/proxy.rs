@@ -119,7 +119,10 @@ async fn resetting_ends_what_is_open_and_what_comes_until_it_is_over() {
     let mut open = connect(&proxy).await;
     exchange(&mut open, b"hello").await.unwrap();
     proxy.set(Weather::Resetting);
-    let error = tokio::time::timeout(PATIENCE, open.read(&mut [0; 1])).await.unwrap().unwrap_err();
+    let error = tokio::time::timeout(PATIENCE, open.read(&mut [0; 1]))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     let mut another = connect(&proxy).await;
     assert!(exchange(&mut another, b"hello").await.is_err());
@@ -143,7 +146,10 @@ async fn silence_takes_connections_and_forwards_nothing_until_it_is_over() {
     proxy.set(Weather::Clear);
     for stream in [&mut old, &mut new] {
         let mut answer = [0; 14];
-        tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(&answer, b"anybody there?");
     }
 }
@@ -162,5 +168,11 @@ async fn a_server_that_is_away_is_a_reset_and_one_that_comes_back_is_found() {
     client.write_all(b"x").await.unwrap();
     assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 1);
     drop(proxy);
-    assert_eq!(tokio::time::timeout(PATIENCE, server.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+    assert_eq!(
+        tokio::time::timeout(PATIENCE, server.read(&mut [0; 1]))
+            .await
+            .unwrap()
+            .unwrap_or(0),
+        0
+    );
 }

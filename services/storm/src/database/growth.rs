@@ -41,15 +41,15 @@ impl Growth {
         }
     }
 
-    /// Takes from the file of a dead server what was written to it since `then`; returns how many bytes. Nothing, when the
-    /// server had begun the file after that.
-    pub(super) fn cut_since(&self, then: Instant, directory: &Path) -> Result<u64> {
+    /// Takes from the file of a dead server what was written to it within `age` before `death`; returns how many bytes.
+    /// Nothing, when the server had begun the file later than that.
+    pub(super) fn cut_since(&self, death: Instant, age: Duration, directory: &Path) -> Result<u64> {
         let Some(last) = newest(directory)? else { return Ok(0) };
         let samples = std::mem::take(&mut *locked(&self.0));
         let before = samples
             .iter()
             .rev()
-            .find(|(at, file)| *at <= then && file.path == last.path);
+            .find(|(at, file)| death.saturating_duration_since(*at) >= age && file.path == last.path);
         match before {
             Some((_, file)) => Ok(cut(&last.path, file.length)?),
             None => Ok(0),

@@ -131,7 +131,7 @@ impl Database {
         let until = unix_milliseconds();
         let cut = match death {
             RedisDeath::Killed => 0,
-            RedisDeath::PowerLost { age } => growth.cut_since(now - age - fsync_delay, &self.directory)?,
+            RedisDeath::PowerLost { age } => growth.cut_since(now, age + fsync_delay, &self.directory)?,
         };
         let began = Instant::now();
         server.restart()?;

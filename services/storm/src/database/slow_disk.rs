@@ -37,7 +37,16 @@ impl SlowDisk {
         let errors = File::create(log).map_err(refused)?;
         let inject = format!("inject=fdatasync,fsync:delay_enter={}", delay.as_micros());
         let process = process_id.to_string();
-        let arguments = ["-f", "-qq", "-p", &process, "-e", "trace=fdatasync,fsync", "-e", &inject];
+        let arguments = [
+            "-f",
+            "-qq",
+            "-p",
+            &process,
+            "-e",
+            "trace=fdatasync,fsync",
+            "-e",
+            &inject,
+        ];
         let strace = spawn(Path::new("strace"), AtOurEnd::Terminate, |command| {
             command.args(arguments).args(["-o", "/dev/null"]);
             command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -54,7 +63,11 @@ impl SlowDisk {
                 let said = last_lines(log, 3);
                 // setpriv runs, and says that there is no such program.
                 let missing = said.contains("strace: No such file");
-                return Err(if missing { NotTried::Missing } else { NotTried::Refused(said) });
+                return Err(if missing {
+                    NotTried::Missing
+                } else {
+                    NotTried::Refused(said)
+                });
             }
             std::thread::sleep(Duration::from_millis(5));
         }

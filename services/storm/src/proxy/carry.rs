@@ -43,7 +43,12 @@ pub(super) async fn carry_both(
     let (client_reads, client_writes) = client.split();
     let (server_reads, server_writes) = server.split();
     let mut resetting = weather.clone();
-    let asking = carry(client_reads, server_writes, StdRng::seed_from_u64(seed), weather.clone());
+    let asking = carry(
+        client_reads,
+        server_writes,
+        StdRng::seed_from_u64(seed),
+        weather.clone(),
+    );
     let answering = carry(server_reads, client_writes, StdRng::seed_from_u64(!seed), weather);
     tokio::select! {
         both = async { tokio::try_join!(asking, answering) } => both.err().unwrap_or(End::Closed),

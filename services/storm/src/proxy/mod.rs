@@ -40,9 +40,9 @@ impl Proxy {
     pub async fn start(target: SocketAddr, seed: u64) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (weather, seen) = watch::channel(Weather::Clear);
+        let (weather, forecast) = watch::channel(Weather::Clear);
         let counters = Arc::<Counters>::default();
-        let accepting = tokio::spawn(accept(listener, target, seed, seen, Arc::clone(&counters))).abort_handle();
+        let accepting = tokio::spawn(accept(listener, target, seed, forecast, Arc::clone(&counters))).abort_handle();
         Ok(Self {
             address,
             weather,
@@ -106,7 +106,11 @@ async fn serve(
     counters: &Counters,
 ) {
     let resetting = *weather.borrow() == Weather::Resetting;
-    let server = if resetting { None } else { TcpStream::connect(target).await.ok() };
+    let server = if resetting {
+        None
+    } else {
+        TcpStream::connect(target).await.ok()
+    };
     let Some(mut server) = server else {
         counters.reset.fetch_add(u64::from(resetting), Ordering::Relaxed);
         reset(&client);
