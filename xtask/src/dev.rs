@@ -58,7 +58,11 @@ pub(crate) async fn run(once: bool) -> Result<()> {
         return Ok(());
     }
     println!(
-        "storefront  {address}/\nadmin key   {admin_key}\nlogs        {}/logs\nCtrl-C ends it.",
+        "storefront  {address}/\nadmin key   {admin_key}\nverify      VERIFY_PASSWORD={} cargo xtask verify --redis {}:{} \
+         --shop {SHOP}\nlogs        {}/logs\nCtrl-C ends it.",
+        passwords.of(User::Verify),
+        redis.host(),
+        redis.port(),
         folder.path().display()
     );
     tokio::select! {

@@ -21,6 +21,7 @@ mod storefront;
 mod storm;
 mod test;
 mod up;
+mod verify;
 mod workspace;
 
 use std::path::PathBuf;
@@ -91,6 +92,8 @@ enum Command {
     },
     /// Load a shop by its URL, at a rate that does not wait for it, and report; fails when the shop broke a promise.
     Load(Box<shopwright_load::cli::Arguments>),
+    /// Compare all books of a shop: orders, stock, money, the provider, the streams. Fails when something does not hold.
+    Verify(verify::Arguments),
     /// Measure on the cluster that `up` runs.
     Bench {
         #[command(subcommand)]
@@ -148,6 +151,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fuzz {
             what: Fuzz::Backlog { samples, seed },
         } => fuzz::backlog(samples, seed),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Load(arguments) => load::run(*arguments),
         Command::Bench {
             what: Bench::Scaling(what),

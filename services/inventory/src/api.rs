@@ -8,13 +8,23 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use shopwright_domain::{ids::ProductId, money::Currency};
-use shopwright_kit::{AdminAuthorization, AdminKey, ApiError, FieldError, Json, Path, Query, RequestContext};
+use shopwright_domain::{
+    ids::ProductId,
+    keys::{GROUP_PAYMENTS, ShopKeys},
+    money::Currency,
+};
+use shopwright_kit::{
+    AdminAuthorization, AdminKey, ApiError, FieldError, Json, Keyed, Path, Query, RequestContext,
+    dead_letters::{self, Source},
+    idempotency::replayed,
+};
+use shopwright_streams::Shared;
 
 use crate::{
     catalogue::{Adjusted, Catalogue, CatalogueError},
     events,
     product::{AdjustRequest, Adjustment, CreateRequest, MAX_STOCK, Product},
+    repetition,
     search::Search,
 };
 
@@ -22,6 +32,10 @@ use crate::{
 const DEFAULT_LIMIT: u16 = 20;
 /// The most products in a list.
 const MAX_LIMIT: u16 = 100;
+/// Base of the admin calls on dead letters.
+const DEAD_LETTERS: &str = "/v1/inventory/dead-letters";
+/// A record that this service would not have written.
+const UNREADABLE: CatalogueError = CatalogueError::Corrupt("the record of a request");
 
 /// What the handlers need.
 #[derive(Debug, Clone)]
@@ -40,14 +54,22 @@ impl FromRef<ApiState> for AdminKey {
     }
 }
 
-/// The routes, without the layers that [`shopwright_kit::serve::public`] adds.
-pub fn router(state: ApiState) -> Router {
+/// The routes, without the layers that [`shopwright_kit::serve::public`] adds. `redis` is for the calls on dead letters.
+pub fn router(state: ApiState, keys: &ShopKeys, redis: Shared) -> Router {
+    // The dead letters of a group lie with the stream's owner, so those of payments, which reads our events, are here.
+    let events = Source {
+        word: "events",
+        stream: keys.inventory_events(),
+        group: GROUP_PAYMENTS.to_owned(),
+    };
+    let admin_key = state.admin_key.clone();
     Router::new()
         .route("/v1/products", get(list).post(create))
         .route("/v1/products/{id}", get(read))
         .route("/v1/products/{id}/stock", get(stock))
         .route("/v1/products/{id}/stock-adjustments", post(adjust))
         .with_state(state)
+        .merge(dead_letters::router(DEAD_LETTERS, vec![events], redis, admin_key))
 }
 
 /// A failed write: one that may have happened is not told to be tried again.
@@ -99,18 +121,33 @@ async fn create(
     _: AdminAuthorization,
     State(state): State<ApiState>,
     context: RequestContext,
-    Json(request): Json<CreateRequest>,
+    Keyed { key, body }: Keyed<CreateRequest>,
 ) -> Result<Response, ApiError> {
-    let new = request.check(state.currency).map_err(ApiError::validation)?;
-    let (now, stock) = (events::now(), new.stock);
-    let product = new.with_identity(ProductId::generate(), now);
-    state
+    let new = body.check(state.currency).map_err(ApiError::validation)?;
+    let request = key.scoped(repetition::CALLER);
+    let now = events::now();
+    let product = new.clone().with_identity(ProductId::generate(), now);
+    let event = events::of_request(&context, now);
+    let before = state
         .catalogue
-        .create(&product, stock, &events::of_request(&context, now))
+        .create(&product, new.stock, &event, &request)
         .await
         .map_err(write_error)?;
+    let Some(record) = before else {
+        return Ok(created(&product));
+    };
+    let record = request.judge(&record)?;
+    let first = repetition::product(new, &record).ok_or_else(|| ApiError::internal(&UNREADABLE))?;
+    // Sent twice by us, over a connection that broke, and stored by the first: no repetition of the caller's.
+    if first.id == product.id {
+        return Ok(created(&first));
+    }
+    Ok(replayed(created(&first)))
+}
+
+fn created(product: &Product) -> Response {
     let location = format!("/v1/products/{}", product.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(product)).into_response())
+    (StatusCode::CREATED, [(header::LOCATION, location)], Json(product)).into_response()
 }
 
 async fn read(State(state): State<ApiState>, Path(id): Path<ProductId>) -> Result<Json<Product>, ApiError> {
@@ -136,12 +173,14 @@ async fn adjust(
     State(state): State<ApiState>,
     Path(id): Path<ProductId>,
     context: RequestContext,
-    Json(request): Json<AdjustRequest>,
+    Keyed { key, body }: Keyed<AdjustRequest>,
 ) -> Result<Response, ApiError> {
-    let new = request.check().map_err(ApiError::validation)?;
+    let new = body.check().map_err(ApiError::validation)?;
+    let request = key.scoped(repetition::CALLER);
     let now = events::now();
     let event = events::of_request(&context, now);
-    match state.catalogue.adjust(id, &new, &event).await.map_err(write_error)? {
+    let adjusted = state.catalogue.adjust(id, &new, &event, &request).await;
+    match adjusted.map_err(write_error)? {
         Adjusted::Done(stock) => {
             let adjustment = Adjustment {
                 id: event.id,
@@ -151,6 +190,14 @@ async fn adjust(
                 stock,
             };
             Ok((StatusCode::CREATED, Json(adjustment)).into_response())
+        }
+        Adjusted::Before(record) => {
+            let record = request.judge(&record)?;
+            let first = repetition::adjustment(id, new, &record).ok_or_else(|| ApiError::internal(&UNREADABLE))?;
+            let is_ours = first.id == event.id;
+            let reply = (record.status(), Json(first)).into_response();
+            // As in `create`.
+            Ok(if is_ours { reply } else { replayed(reply) })
         }
         Adjusted::NotFound => Err(ApiError::not_found("product")),
         Adjusted::Insufficient(stock) => Err(ApiError::conflict(

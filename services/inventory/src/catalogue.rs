@@ -2,15 +2,18 @@
 
 use std::sync::LazyLock;
 
-use redis::{RedisError, Script, Value};
+use axum::http::StatusCode;
+use redis::{RedisError, Script, ScriptInvocation, Value};
 use shopwright_domain::{events::Meta, ids::ProductId, keys::ShopKeys};
 use shopwright_kit::{
-    Redis,
+    Idempotency, Record, Redis, crash,
+    idempotency::RETENTION,
     search_index::{SearchIndex, is_missing},
 };
 
 use crate::{
     product::{Document, MAX_STOCK, NewAdjustment, Product, Stock},
+    repetition::Creation,
     search::Search,
 };
 
@@ -46,10 +49,12 @@ pub enum CatalogueError {
 }
 
 /// What became of an adjustment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Adjusted {
     /// Done; the stock afterwards.
     Done(Stock),
+    /// Done before, by the same request; its record.
+    Before(String),
     /// No such product.
     NotFound,
     /// Fewer pieces than are reserved would be left; the stock as it is.
@@ -75,6 +80,7 @@ impl Catalogue {
     pub fn index(keys: &ShopKeys) -> SearchIndex {
         SearchIndex {
             name: keys.products_index(),
+            version: 1,
             prefix: keys.product_prefix(),
             schema: &[
                 "$.name",
@@ -100,24 +106,52 @@ impl Catalogue {
         }
     }
 
-    /// Stores a product with its stock, and tells. Repeating it with the same id changes nothing.
-    pub async fn create(&self, product: &Product, stock: i64, event: &Meta) -> Result<(), CatalogueError> {
+    /// Stores a product with its stock, and tells. A request that was made before changes nothing and gives its record.
+    pub async fn create(
+        &self,
+        product: &Product,
+        stock: i64,
+        event: &Meta,
+        request: &Idempotency,
+    ) -> Result<Option<String>, CatalogueError> {
         let document = serde_json::to_string(&Document {
             product,
             archived: false,
         })
         .map_err(|_| CatalogueError::Corrupt("a product"))?;
-        CREATE
-            .key(self.keys.product(product.id))
-            .key(self.keys.stock(product.id))
-            .key(self.keys.inventory_catalogue())
-            .arg(product.id.to_string())
-            .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id])
+        let creation = Creation {
+            created_at: product.created_at,
+        };
+        let result = serde_json::to_value(creation).map_err(|_| CatalogueError::Corrupt("a product"))?;
+        let record = request.record(StatusCode::CREATED, product.id.to_string(), Some(result));
+        let mut invocation = self.invocation(&CREATE, product.id, event, request, &record);
+        let before = invocation
             .arg(document)
             .arg(stock)
-            .invoke_async::<i64>(&mut self.redis.idempotent())
+            .invoke_async(&mut self.redis.idempotent())
             .await?;
-        Ok(())
+        Ok(before)
+    }
+
+    /// What both scripts are told first; see `scripts/catalogue.lua`.
+    fn invocation<'a>(
+        &self,
+        script: &'a Script,
+        product: ProductId,
+        event: &Meta,
+        request: &Idempotency,
+        record: &Record,
+    ) -> ScriptInvocation<'a> {
+        let mut invocation = script.key(self.keys.product(product));
+        invocation
+            .key(self.keys.stock(product))
+            .key(self.keys.inventory_catalogue())
+            .key(self.keys.inventory_idempotency(&request.id))
+            .arg(product.to_string())
+            .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id])
+            .arg(record.to_json())
+            .arg(RETENTION.as_secs() * 1_000);
+        invocation
     }
 
     /// One product.
@@ -174,44 +208,36 @@ impl Catalogue {
             .await?;
         Ok(on_hand
             .zip(reserved)
-            .map(|(on_hand, reserved)| stock(id, on_hand, reserved)))
+            .map(|(on_hand, reserved)| Stock::new(id, on_hand, reserved)))
     }
 
-    /// Adds to the stock or takes from it, and tells. Not repeatable: after a lost connection its outcome is unknown.
+    /// Adds to the stock or takes from it, and tells. A request that was made before changes nothing and gives its record.
     pub async fn adjust(
         &self,
         id: ProductId,
         adjustment: &NewAdjustment,
         event: &Meta,
+        request: &Idempotency,
     ) -> Result<Adjusted, CatalogueError> {
         let reason = serde_json::to_string(&adjustment.reason).map_err(|_| CatalogueError::Corrupt("an adjustment"))?;
-        let (outcome, on_hand, reserved): (String, i64, i64) = ADJUST
-            .key(self.keys.product(id))
-            .key(self.keys.stock(id))
-            .key(self.keys.inventory_catalogue())
-            .arg(id.to_string())
-            .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id])
+        // The script adds the result: what the stock is then.
+        let record = request.record(StatusCode::CREATED, &event.id, None);
+        let mut invocation = self.invocation(&ADJUST, id, event, request, &record);
+        let (outcome, on_hand, reserved, before): (String, i64, i64, String) = invocation
             .arg(adjustment.delta)
             .arg(reason)
             .arg(MAX_STOCK)
-            .invoke_async(&mut self.redis.once())
+            .invoke_async(&mut self.redis.idempotent())
             .await?;
+        crash::point("inventory.adjust.after_store");
         match outcome.as_str() {
-            "adjusted" => Ok(Adjusted::Done(stock(id, on_hand, reserved))),
+            "repeated" => Ok(Adjusted::Before(before)),
+            "adjusted" => Ok(Adjusted::Done(Stock::new(id, on_hand, reserved))),
             "not_found" => Ok(Adjusted::NotFound),
-            "insufficient_stock" => Ok(Adjusted::Insufficient(stock(id, on_hand, reserved))),
+            "insufficient_stock" => Ok(Adjusted::Insufficient(Stock::new(id, on_hand, reserved))),
             "out_of_range" => Ok(Adjusted::OutOfRange),
             _ => Err(CatalogueError::Corrupt("a script's reply")),
         }
-    }
-}
-
-fn stock(product_id: ProductId, on_hand: i64, reserved: i64) -> Stock {
-    Stock {
-        product_id,
-        on_hand,
-        reserved,
-        available: on_hand - reserved,
     }
 }
 

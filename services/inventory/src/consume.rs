@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_INVENTORY, ShopKeys};
-use shopwright_kit::{Redis, admin, consumer_metrics, metrics, serve, shutdown, telemetry};
-use shopwright_streams::consume::{self, Counters};
+use shopwright_kit::{Redis, admin, consumer_metrics, metrics, schema::Duty, serve, shutdown, telemetry};
+use shopwright_streams::consume::{self, Counters, LARGEST_BATCH};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use crate::{
     cli::ConsumeArguments,
     reactions::{ReactionMetrics, Reactions},
     reservations::Reservations,
+    schema::{Admitted, schema},
 };
 
 /// Consumes until SIGTERM or SIGINT, then finishes what is in hand.
@@ -25,9 +26,11 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
     let keys = ShopKeys::new(&common.shop.shop_name);
 
     let consumer = arguments.pod.consumer_name();
-    let settings = arguments
+    let mut settings = arguments
         .consumer
         .settings(keys.payments_events(), GROUP_INVENTORY, consumer);
+    // While one full batch is being stored, the next is read.
+    settings.concurrency = 2 * LARGEST_BATCH;
 
     let admin_listener = TcpListener::bind(common.admin.admin_address)
         .await
@@ -56,12 +59,20 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
         drained.clone(),
     ));
     let watching = tokio::spawn(redis.clone().watch(drained.clone()));
+    let schema = schema(&keys);
+    // Nothing is read before: an entry that is read and not handled would wait for its next delivery.
+    schema.admit(&redis, Duty::Check, &shutdown).await?;
+    let admission = Admitted::default().keep(schema, redis.clone(), Duty::Check, shutdown.clone());
     let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
     let client = redis_settings.consumer_client();
-    let outcome = consume::run(client, settings, handler, counters, shutdown).await;
+    let (outcome, admission) = tokio::join!(
+        consume::run_batches(client, settings, handler, counters, shutdown),
+        admission
+    );
     tracing::info!(unfinished = outcome.unfinished, "drained");
     drained.cancel();
     admin.await??;
     watching.await?;
+    admission?;
     Ok(())
 }

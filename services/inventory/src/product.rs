@@ -206,6 +206,18 @@ pub struct Stock {
     pub available: i64,
 }
 
+impl Stock {
+    /// From the two figures that are stored.
+    pub fn new(product_id: ProductId, on_hand: i64, reserved: i64) -> Self {
+        Self {
+            product_id,
+            on_hand,
+            reserved,
+            available: on_hand - reserved,
+        }
+    }
+}
+
 /// An adjustment that was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adjustment {

@@ -1,4 +1,5 @@
-//! What inventory does when payments tells something: one event, one call. Any order, any number of times.
+//! What inventory does when payments tells something: one event, one script; what came together is stored together. Any
+//! order, any number of times.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -8,19 +9,18 @@ use prometheus_client::{
     registry::Registry,
 };
 use shopwright_domain::{
-    events::{self as domain, Content, Meta, OrderEvent},
+    events::{self as domain, Content, OrderEvent, Received},
     reservation::Answer,
 };
 use shopwright_kit::is_passing;
-use shopwright_streams::consume::{Entry, Handler, Outcome as Delivery};
-use tracing::Instrument;
+use shopwright_streams::consume::{BatchHandler, Entry, Outcome as Delivery};
 
 use crate::{
     events,
-    reservations::{Outcome, ReservationError, Reservations},
+    reservations::{Ask, Outcome, Request, ReservationError, Reservations},
 };
 
-/// How long an entry is kept in hand before it is tried again while Redis refuses it.
+/// How long entries are kept in hand before they are tried again while Redis refuses them.
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -83,18 +83,6 @@ impl Reactions {
         Self { reservations, metrics }
     }
 
-    async fn react(&self, event: &OrderEvent, received: &Meta) -> Result<Option<Outcome>, ReservationError> {
-        let answer = events::answering(received, events::now());
-        match event {
-            OrderEvent::Placed(placed) => self.reservations.reserve(placed, &answer).await.map(Some),
-            OrderEvent::Paid(order_id) => self.reservations.commit(*order_id, &answer).await.map(Some),
-            OrderEvent::Declined(order_id) | OrderEvent::Cancelled(order_id) => {
-                self.reservations.release(*order_id, &answer).await.map(Some)
-            }
-            OrderEvent::Rejected(_) | OrderEvent::Completed(_) | OrderEvent::Refunded(_) => Ok(None),
-        }
-    }
-
     fn count(&self, event: &'static str, outcome: Outcome) {
         let answer = word(outcome.answer);
         let repeated = if outcome.changed { "false" } else { "true" };
@@ -114,14 +102,32 @@ impl Reactions {
         }
     }
 
-    async fn handle_event(&self, event: &OrderEvent, received: &Meta) -> Delivery {
-        match self.react(event, received).await {
-            Ok(Some(outcome)) => {
-                self.count(event.kind(), outcome);
-                Delivery::Done
+    /// The entry's event, or what becomes of an entry that holds none that asks for something.
+    fn read(&self, entry: &Entry) -> Result<Received<OrderEvent>, Delivery> {
+        let received = domain::decode::<OrderEvent>(|name| entry.fields.text(name)).map_err(|error| {
+            tracing::error!(entry = %entry.id, %error, "entry cannot be read; it goes to the dead letters");
+            self.metrics.ignore("malformed");
+            // No delivery will make it readable.
+            Delivery::Reject("malformed")
+        })?;
+        match &received.content {
+            None => {
+                tracing::warn!(entry = %entry.id, kind = received.kind, "entry of an unknown type; it goes to the dead letters");
+                self.metrics.ignore("unknown_type");
+                Err(Delivery::Reject("unknown-type"))
             }
-            Ok(None) => {
+            Some(event) if ask(event).is_none() => {
                 self.metrics.ignore("no_effect");
+                Err(Delivery::Done)
+            }
+            Some(_) => Ok(received),
+        }
+    }
+
+    fn conclude(&self, event: &OrderEvent, answer: Result<Outcome, ReservationError>) -> Delivery {
+        match answer {
+            Ok(outcome) => {
+                self.count(event.kind(), outcome);
                 Delivery::Done
             }
             // What passes by itself is waited for and uses up no delivery, so that an outage makes no dead letters.
@@ -148,30 +154,47 @@ impl Reactions {
     }
 }
 
-impl Handler for Reactions {
-    async fn handle(&self, entry: &Entry) -> Delivery {
-        let received = match domain::decode::<OrderEvent>(|name| entry.fields.text(name)) {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::error!(entry = %entry.id, %error, "entry cannot be read; it goes to the dead letters");
-                self.metrics.ignore("malformed");
-                // No delivery will make it readable.
-                return Delivery::Reject("malformed");
-            }
-        };
-        let Some(event) = received.content else {
-            tracing::warn!(entry = %entry.id, kind = received.kind, "entry of an unknown type; it goes to the dead letters");
-            self.metrics.ignore("unknown_type");
-            return Delivery::Reject("unknown-type");
-        };
-        let span = tracing::info_span!(
-            "event",
-            order_id = %event.order_id(),
-            entry = %entry.id,
-            request_id = %received.meta.request_id,
-            trace_id = received.meta.traceparent.get(3..35).unwrap_or_default(),
-        );
-        self.handle_event(&event, &received.meta).instrument(span).await
+impl BatchHandler for Reactions {
+    async fn handle(&self, entries: &[Entry]) -> Vec<Delivery> {
+        let read: Vec<_> = entries.iter().map(|entry| self.read(entry)).collect();
+        let requests: Vec<Request<'_>> = read.iter().flatten().filter_map(request).collect();
+        let mut answers = self.reservations.ask(&requests).await.into_iter();
+        let outcomes = entries.iter().zip(&read).map(|(entry, read)| {
+            let received = match read {
+                Ok(received) => received,
+                Err(delivery) => return *delivery,
+            };
+            // Of what nobody speaks of, nobody knows that it is done.
+            let (Some(event), Some(answer)) = (&received.content, answers.next()) else {
+                return Delivery::Retry;
+            };
+            let span = tracing::info_span!(
+                "event",
+                order_id = %event.order_id(),
+                entry = %entry.id,
+                request_id = %received.meta.request_id,
+                trace_id = received.meta.traceparent.get(3..35).unwrap_or_default(),
+            );
+            span.in_scope(|| self.conclude(event, answer))
+        });
+        outcomes.collect()
+    }
+}
+
+fn request(received: &Received<OrderEvent>) -> Option<Request<'_>> {
+    Some(Request {
+        ask: ask(received.content.as_ref()?)?,
+        event: events::answering(&received.meta, events::now()),
+    })
+}
+
+/// What an event asks for, if anything.
+fn ask(event: &OrderEvent) -> Option<Ask<'_>> {
+    match event {
+        OrderEvent::Placed(placed) => Some(Ask::Reserve(placed)),
+        OrderEvent::Paid(order_id) => Some(Ask::Commit(*order_id)),
+        OrderEvent::Declined(order_id) | OrderEvent::Cancelled(order_id) => Some(Ask::Release(*order_id)),
+        OrderEvent::Rejected(_) | OrderEvent::Completed(_) | OrderEvent::Refunded(_) => None,
     }
 }
 

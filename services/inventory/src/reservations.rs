@@ -1,8 +1,9 @@
 //! Reservations: one script, one effect. The scripts decide; `shopwright_domain::reservation` says what they must decide.
+//! Touches the keys of inventory only.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
-use redis::{RedisError, Script, ScriptInvocation};
+use redis::{FromRedisValue, RedisError, RedisResult, Script, Value};
 use serde::Deserialize;
 use shopwright_domain::{
     events::{Meta, OrderPlaced},
@@ -10,25 +11,41 @@ use shopwright_domain::{
     keys::ShopKeys,
     reservation::Answer,
 };
-use shopwright_kit::Redis;
+use shopwright_kit::{Redis, crash};
 
-macro_rules! script {
-    ($file:literal) => {
-        LazyLock::new(|| {
-            Script::new(concat!(
-                include_str!("scripts/reservation.lua"),
-                include_str!(concat!("scripts/", $file))
-            ))
-        })
-    };
-}
-
-static RESERVE: LazyLock<Script> = script!("reserve.lua");
-static RELEASE: LazyLock<Script> = script!("release.lua");
-static COMMIT: LazyLock<Script> = script!("commit.lua");
+use crate::scripts::{self, Call};
 
 /// How often a reservation that changed between reading its lines and the script is looked at again.
-const ATTEMPTS: u32 = 3;
+const ROUNDS: u32 = 3;
+
+/// What payments asks for.
+#[derive(Debug, Clone, Copy)]
+pub enum Ask<'a> {
+    /// Hold all lines or none.
+    Reserve(&'a OrderPlaced),
+    /// Give back what is held, or see to it that nothing ever will be.
+    Release(OrderId),
+    /// Make what is held final.
+    Commit(OrderId),
+}
+
+impl Ask<'_> {
+    fn order_id(&self) -> OrderId {
+        match self {
+            Self::Reserve(placed) => placed.order_id,
+            Self::Release(order_id) | Self::Commit(order_id) => *order_id,
+        }
+    }
+}
+
+/// What is asked for, and the event with which it is answered.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// What is asked for.
+    pub ask: Ask<'a>,
+    /// Identity of the answer.
+    pub event: Meta,
+}
 
 /// What a request did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +58,8 @@ pub struct Outcome {
     pub alarm: bool,
 }
 
-/// A failure. The entry stays pending and is delivered again.
-#[derive(Debug, thiserror::Error)]
+/// A failure. The request had no effect, or its effect is not known; it can be made again.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ReservationError {
     /// Redis failed or refused.
     #[error("Redis: {0}")]
@@ -55,11 +72,42 @@ pub enum ReservationError {
     Corrupt(&'static str),
 }
 
+/// The three scripts.
+#[derive(Debug)]
+pub struct Rules {
+    reserve: Script,
+    release: Script,
+    commit: Script,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self::new(
+            include_str!("scripts/reserve.lua"),
+            include_str!("scripts/release.lua"),
+            include_str!("scripts/commit.lua"),
+        )
+    }
+}
+
+impl Rules {
+    /// Scripts by their text, without the head that they share. Tests hand in rules with a hole, to see that it is found.
+    pub fn new(reserve: &str, release: &str, commit: &str) -> Self {
+        let script = |body| Script::new(&[include_str!("scripts/reservation.lua"), body].concat());
+        Self {
+            reserve: script(reserve),
+            release: script(release),
+            commit: script(commit),
+        }
+    }
+}
+
 /// The reservations of one shop.
 #[derive(Debug, Clone)]
 pub struct Reservations {
     redis: Redis,
     keys: ShopKeys,
+    rules: Arc<Rules>,
 }
 
 #[derive(Deserialize)]
@@ -67,97 +115,156 @@ struct HeldLine {
     product_id: ProductId,
 }
 
+/// What became of one script; `None` when the lines that it was told were not the reservation's.
+type Reply = Result<Option<Outcome>, ReservationError>;
+
 impl Reservations {
     /// Over the service's own connection.
     pub fn new(redis: Redis, keys: ShopKeys) -> Self {
-        Self { redis, keys }
+        Self::with_rules(redis, keys, Rules::default())
     }
 
-    /// Holds all lines or none, and answers.
-    pub async fn reserve(&self, placed: &OrderPlaced, event: &Meta) -> Result<Outcome, ReservationError> {
-        let lines = placed.lines.as_slice();
-        let products = lines.iter().map(|line| line.product_id);
-        let mut invocation = self.invocation(&RESERVE, placed.order_id, products, event);
-        invocation.arg(placed.currency.as_str());
-        for line in lines {
-            let expected = line
-                .expected_unit_price
-                .map(|amount| amount.to_string())
-                .unwrap_or_default();
-            invocation
-                .arg(line.product_id.to_string())
-                .arg(line.quantity)
-                .arg(expected);
+    /// The same with other scripts.
+    pub fn with_rules(redis: Redis, keys: ShopKeys, rules: Rules) -> Self {
+        Self {
+            redis,
+            keys,
+            rules: Arc::new(rules),
         }
-        self.invoke(&invocation).await?.ok_or(ReservationError::Contended)
     }
 
-    /// Gives back what is held, or sees to it that nothing ever will be, and answers.
-    pub async fn release(&self, order_id: OrderId, event: &Meta) -> Result<Outcome, ReservationError> {
-        self.settle(&RELEASE, order_id, event).await
-    }
-
-    /// Makes what is held final, and answers.
-    pub async fn commit(&self, order_id: OrderId, event: &Meta) -> Result<Outcome, ReservationError> {
-        self.settle(&COMMIT, order_id, event).await
-    }
-
-    /// The request names an order only, so its lines are read first: a script must be told all its keys. They never
-    /// change once written; that they are written in between is the script's to notice.
-    async fn settle(&self, script: &Script, order_id: OrderId, event: &Meta) -> Result<Outcome, ReservationError> {
-        for _ in 0..ATTEMPTS {
-            let products = self.held_products(order_id).await?;
-            let invocation = self.invocation(script, order_id, products.into_iter(), event);
-            if let Some(outcome) = self.invoke(&invocation).await? {
-                return Ok(outcome);
+    /// Makes all requests and says what became of each, in their order: two round trips for all, however many they are.
+    /// Each is an effect of its own; one that fails leaves the others whole.
+    ///
+    /// Of one order, a later request may come too early: its lines were read before an earlier one wrote them. The script
+    /// notices, and such requests are made again in another two round trips.
+    pub async fn ask(&self, requests: &[Request<'_>]) -> Vec<Result<Outcome, ReservationError>> {
+        let mut answers: Vec<_> = requests.iter().map(|_| Err(ReservationError::Contended)).collect();
+        let mut open: Vec<usize> = (0..requests.len()).collect();
+        for _ in 0..ROUNDS {
+            if open.is_empty() {
+                break;
             }
+            let round: Vec<_> = open.iter().map(|index| &requests[*index]).collect();
+            let replies = match self.round(&round).await {
+                Ok(replies) => replies,
+                Err(error) => {
+                    for index in open {
+                        answers[index] = Err(error.clone().into());
+                    }
+                    break;
+                }
+            };
+            let mut conflicts = Vec::new();
+            for (index, reply) in open.into_iter().zip(replies) {
+                match reply.transpose() {
+                    Some(answer) => answers[index] = answer,
+                    None => conflicts.push(index),
+                }
+            }
+            open = conflicts;
         }
-        Err(ReservationError::Contended)
+        answers
     }
 
-    async fn held_products(&self, order_id: OrderId) -> Result<Vec<ProductId>, ReservationError> {
-        let text: Option<String> = redis::cmd("JSON.GET")
-            .arg(self.keys.reservation(order_id))
-            .arg(".lines")
-            .query_async(&mut self.redis.idempotent())
-            .await?;
-        let Some(text) = text else { return Ok(Vec::new()) };
-        let lines: Vec<HeldLine> =
-            serde_json::from_str(&text).map_err(|_| ReservationError::Corrupt("a reservation's document"))?;
-        Ok(lines.into_iter().map(|line| line.product_id).collect())
+    async fn round(&self, requests: &[&Request<'_>]) -> RedisResult<Vec<Reply>> {
+        let products = self.products(requests).await?;
+        let calls: Vec<Result<Call<'_>, ReservationError>> = requests
+            .iter()
+            .zip(products)
+            .map(|(request, products)| Ok(self.call(request, &products?)))
+            .collect();
+        let sent: Vec<&Call<'_>> = calls.iter().flatten().collect();
+        crash::point("inventory.react.before_store");
+        let mut replies = scripts::send(&self.redis, &sent).await?.into_iter();
+        crash::point("inventory.react.after_store");
+        let outcomes = calls.iter().map(|call| match call {
+            Ok(_) => outcome(
+                replies
+                    .next()
+                    .ok_or(ReservationError::Corrupt("a pipeline's reply"))??,
+            ),
+            Err(error) => Err(error.clone()),
+        });
+        Ok(outcomes.collect())
     }
 
-    fn invocation<'a>(
-        &self,
-        script: &'a Script,
-        order_id: OrderId,
-        products: impl Iterator<Item = ProductId>,
-        event: &Meta,
-    ) -> ScriptInvocation<'a> {
-        let mut invocation = script.key(self.keys.reservation(order_id));
-        invocation.key(self.keys.inventory_events());
+    /// The products of each request, since a script must be told all its keys. A release or a commit names an order only,
+    /// so the lines of all such orders are read, together. Lines never change once written; that they are written in
+    /// between is the script's to notice.
+    async fn products(&self, requests: &[&Request<'_>]) -> RedisResult<Vec<Result<Vec<ProductId>, ReservationError>>> {
+        let settled: Vec<String> = requests
+            .iter()
+            .filter(|request| !matches!(request.ask, Ask::Reserve(_)))
+            .map(|request| self.keys.reservation(request.ask.order_id()))
+            .collect();
+        let mut held = Vec::new();
+        if !settled.is_empty() {
+            held = redis::cmd("JSON.MGET")
+                .arg(settled)
+                .arg(".lines")
+                .query_async::<Vec<Option<String>>>(&mut self.redis.idempotent())
+                .await?;
+        }
+        let mut held = held.into_iter();
+        let products = requests.iter().map(|request| match request.ask {
+            Ask::Reserve(placed) => Ok(placed.lines.as_slice().iter().map(|line| line.product_id).collect()),
+            Ask::Release(_) | Ask::Commit(_) => held_products(held.next().flatten().as_deref()),
+        });
+        Ok(products.collect())
+    }
+
+    fn call(&self, request: &Request<'_>, products: &[ProductId]) -> Call<'_> {
+        let (order_id, event) = (request.ask.order_id(), request.event.clone());
+        let mut keys = vec![self.keys.reservation(order_id), self.keys.inventory_events()];
         for product in products {
-            invocation.key(self.keys.product(product)).key(self.keys.stock(product));
+            keys.extend([self.keys.product(*product), self.keys.stock(*product)]);
         }
-        invocation
-            .arg(order_id.to_string())
-            .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id]);
-        invocation
-    }
-
-    /// `None` when the declared lines were not the reservation's.
-    async fn invoke(&self, invocation: &ScriptInvocation<'_>) -> Result<Option<Outcome>, ReservationError> {
-        let (kind, changed, alarm): (String, bool, bool) =
-            invocation.invoke_async(&mut self.redis.idempotent()).await?;
-        let answer = match kind.as_str() {
-            "conflict" => return Ok(None),
-            "stock.reserved" => Answer::Reserved,
-            "stock.rejected" => Answer::Rejected,
-            "stock.committed" => Answer::Committed,
-            "stock.commit_refused" => Answer::CommitRefused,
-            "stock.released" => Answer::Released,
-            _ => return Err(ReservationError::Corrupt("a script's reply")),
+        let mut arguments = vec![
+            order_id.to_string(),
+            event.id,
+            event.time,
+            event.traceparent,
+            event.request_id,
+        ];
+        let script = match request.ask {
+            Ask::Reserve(placed) => {
+                arguments.push(placed.currency.as_str().to_owned());
+                for line in placed.lines.as_slice() {
+                    let expected = line.expected_unit_price.map(|amount| amount.to_string());
+                    arguments.extend([
+                        line.product_id.to_string(),
+                        line.quantity.to_string(),
+                        expected.unwrap_or_default(),
+                    ]);
+                }
+                &self.rules.reserve
+            }
+            Ask::Release(_) => &self.rules.release,
+            Ask::Commit(_) => &self.rules.commit,
         };
-        Ok(Some(Outcome { answer, changed, alarm }))
+        Call::new(script, keys, arguments)
     }
+}
+
+fn held_products(lines: Option<&str>) -> Result<Vec<ProductId>, ReservationError> {
+    let Some(text) = lines else { return Ok(Vec::new()) };
+    let lines: Vec<HeldLine> =
+        serde_json::from_str(text).map_err(|_| ReservationError::Corrupt("a reservation's document"))?;
+    Ok(lines.into_iter().map(|line| line.product_id).collect())
+}
+
+fn outcome(reply: Value) -> Reply {
+    let (kind, changed, alarm) =
+        <(String, bool, bool)>::from_redis_value(reply).map_err(|_| ReservationError::Corrupt("a script's reply"))?;
+    let answer = match kind.as_str() {
+        "conflict" => return Ok(None),
+        "stock.reserved" => Answer::Reserved,
+        "stock.rejected" => Answer::Rejected,
+        "stock.committed" => Answer::Committed,
+        "stock.commit_refused" => Answer::CommitRefused,
+        "stock.released" => Answer::Released,
+        _ => return Err(ReservationError::Corrupt("a script's reply")),
+    };
+    Ok(Some(Outcome { answer, changed, alarm }))
 }

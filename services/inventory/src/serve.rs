@@ -5,6 +5,7 @@ use shopwright_domain::{access::User, keys::ShopKeys};
 use shopwright_kit::{
     AdminKey, Redis, Secret, admin,
     metrics::{self, HttpMetrics},
+    schema::Duty,
     search_index::IndexReady,
     serve::{self, Limits},
     shutdown, telemetry,
@@ -15,6 +16,7 @@ use crate::{
     api::{self, ApiState},
     catalogue::Catalogue,
     cli::ServeArguments,
+    schema::{Admitted, schema},
 };
 
 /// Serves until SIGTERM or SIGINT.
@@ -24,7 +26,8 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signals()?;
     let admin_key = AdminKey::new(Secret::from_environment("ADMIN_KEY")?);
     let migration = common.redis.settings_as(User::Migration.name(), "MIGRATION_PASSWORD")?;
-    let redis = Redis::new(&common.redis.settings()?).context("the address of Redis")?;
+    let redis_settings = common.redis.settings()?;
+    let redis = Redis::new(&redis_settings).context("the address of Redis")?;
     let keys = ShopKeys::new(&common.shop.shop_name);
 
     let listener = TcpListener::bind(arguments.listen.listen_address)
@@ -52,19 +55,26 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let readiness = admin::Readiness::new(shutdown.clone())
         .check("redis", redis.readiness())
         .check("search_index", index_ready.readiness());
+    let admitted = Admitted::default();
+    let admission = admitted
+        .clone()
+        .keep(schema(&keys), redis.clone(), Duty::Raise, shutdown.clone());
     let state = ApiState {
-        catalogue: Catalogue::new(redis, keys),
+        catalogue: Catalogue::new(redis, keys.clone()),
         admin_key,
         currency: arguments.shop_currency,
     };
-    let api = serve::public(api::router(state), http, Limits::default());
+    let routes = api::router(state, &keys, redis_settings.consumer_client().shared());
+    let api = serve::public(admitted.guard(routes), http, Limits::default());
 
-    tokio::try_join!(
+    let ((), (), admission) = tokio::try_join!(
         serve::run(listener, api, shutdown.clone()),
         serve::run(admin_listener, admin::router(registry, readiness), shutdown.clone()),
+        async { Ok(admission.await) },
     )?;
     // Both end with the shutdown token; an error here could only be a panic of theirs, which is worth a failed exit.
     background.await?;
     watching.await?;
+    admission?;
     Ok(())
 }

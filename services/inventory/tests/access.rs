@@ -11,7 +11,7 @@ mod support;
 
 use redis::RedisError;
 use shopwright_domain::access::User;
-use support::{Shop, placed};
+use support::Shop;
 
 async fn attempt(shop: &Shop, user: User, command: &[&str]) -> Result<redis::Value, RedisError> {
     let mut connection = shop
@@ -79,6 +79,10 @@ async fn inventory_is_refused_what_is_not_its_own() {
         &["XDEL", "{demo-inventory}:events", "1-1"],
         &["DEL", "{demo-inventory}:events"],
         &["SET", "{demo-inventory}:events", "x"],
+        &["SET", "{demo-payments}:idempotency:1", "x"],
+        &["GET", "{demo-payments}:idempotency:1"],
+        &["DEL", "{demo-inventory}:idempotency:1"],
+        &["XDEL", "{demo-payments}:events:dead:inventory", "1-1"],
         &["XGROUP", "CREATE", foreign, "mine", "0"],
         &["KEYS", "*"],
         &["SCAN", "0"],
@@ -111,10 +115,7 @@ async fn inventory_may_do_its_work() {
     shop.create_group().await;
     let product = shop.product(100, 1).await;
     let order = shopwright_domain::ids::OrderId::generate();
-    shop.reservations()
-        .reserve(&placed(order, &[support::line(product, 1)]), &support::meta())
-        .await
-        .unwrap();
+    shop.reserve(order, &[support::line(product, 1)]).await;
     let read = [
         "XREADGROUP",
         "GROUP",
@@ -127,6 +128,14 @@ async fn inventory_may_do_its_work() {
         ">",
     ];
     attempt(&shop, User::Inventory, &read).await.unwrap();
+    for own in [
+        &["SET", "{demo-inventory}:idempotency:1", "x", "PX", "1000"][..],
+        &["XRANGE", "{demo-inventory}:events:dead:payments", "-", "+"],
+        &["XDEL", "{demo-inventory}:events:dead:payments", "1-1"],
+        &["INFO", "memory"],
+    ] {
+        attempt(&shop, User::Inventory, own).await.unwrap();
+    }
     attempt(
         &shop,
         User::Inventory,

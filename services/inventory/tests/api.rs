@@ -80,7 +80,10 @@ async fn a_product_is_created_read_found_and_adjusted() {
 async fn bad_requests_are_told_what_is_wrong() {
     let api = Api::start().await;
     let good = json!({"name": "A", "price": {"amount": 1, "currency": "EUR"}, "stock": 0});
-    let raw = |body: &'static str| api.request(Method::POST, "/v1/products").bearer_auth(KEY).body(body);
+    let raw = |body: &'static str| {
+        let request = api.request(Method::POST, "/v1/products").bearer_auth(KEY);
+        request.header("idempotency-key", "a-key").body(body)
+    };
     let json_type = ("content-type", "application/json");
 
     reply(raw("{")).await.is_problem(415, "unsupported_media_type");

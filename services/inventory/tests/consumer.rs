@@ -11,54 +11,25 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use shopwright_domain::{
-    access::User,
     events::{OrderEvent, StockEvent},
     ids::{OrderId, ProductId},
-    keys::GROUP_INVENTORY,
 };
 use shopwright_inventory::reactions::{ReactionMetrics, Reactions};
-use shopwright_streams::{
-    Client, Endpoint,
-    consume::{self, Counters, Entry, Handler, Outcome, Settings},
+use shopwright_streams::consume::{self, BatchHandler, Counters, Entry, Outcome};
+use support::{
+    Shop,
+    consumer::{Consumer, client, entry, is_drained, reactions, settings},
+    eventually, line, placed,
+    process::{self, Process},
 };
-use support::{PASSWORD, Shop, eventually, line, placed};
 use tokio_util::sync::CancellationToken;
-
-fn settings(shop: &Shop, consumer: &str) -> Settings {
-    let mut settings = Settings::new(shop.keys.payments_events(), GROUP_INVENTORY, consumer);
-    settings.block = Duration::from_millis(100);
-    settings.claim_min_idle = Duration::from_millis(300);
-    settings.claim_interval = Duration::from_millis(50);
-    settings
-}
-
-fn client(shop: &Shop) -> Client {
-    Client::new(Endpoint::from(&shop.settings(User::Inventory)))
-}
-
-fn reactions(shop: &Shop) -> Reactions {
-    Reactions::new(shop.reservations(), ReactionMetrics::default())
-}
-
-async fn is_drained(shop: &Shop) -> bool {
-    let groups: Vec<std::collections::HashMap<String, redis::Value>> = redis::cmd("XINFO")
-        .arg(&["GROUPS", &shop.keys.payments_events()])
-        .query_async(&mut shop.harness.clone())
-        .await
-        .unwrap();
-    let number = |name: &str| redis::from_redis_value_ref::<Option<i64>>(&groups[0][name]).unwrap();
-    number("pending") == Some(0) && number("lag") == Some(0)
-}
 
 /// Handles, then hangs before the acknowledgement: what a kill between effect and acknowledgement leaves behind.
 struct HangsBeforeAcknowledging {
@@ -66,9 +37,9 @@ struct HangsBeforeAcknowledging {
     handled: AtomicBool,
 }
 
-impl Handler for HangsBeforeAcknowledging {
-    async fn handle(&self, entry: &Entry) -> Outcome {
-        self.inner.handle(entry).await;
+impl BatchHandler for HangsBeforeAcknowledging {
+    async fn handle(&self, entries: &[Entry]) -> Vec<Outcome> {
+        self.inner.handle(entries).await;
         self.handled.store(true, Ordering::SeqCst);
         std::future::pending().await
     }
@@ -83,35 +54,21 @@ async fn killed_between_effect_and_acknowledgement_the_effect_stays_one() {
     shop.tell(&OrderEvent::Placed(placed(order, &[line(product, 4)]))).await;
 
     let dying = Arc::new(HangsBeforeAcknowledging {
-        inner: reactions(&shop),
+        inner: reactions(shop.reservations()),
         handled: AtomicBool::new(false),
     });
-    let task = tokio::spawn(consume::run(
-        client(&shop),
-        settings(&shop, "dying"),
-        Arc::clone(&dying),
-        Arc::new(Counters::default()),
-        CancellationToken::new(),
-    ));
+    let consumer = Consumer::start(&shop, settings(&shop, "dying"), Arc::clone(&dying));
     eventually("the effect is stored", || async {
         dying.handled.load(Ordering::SeqCst)
     })
     .await;
-    task.abort();
+    consumer.abort();
     assert_eq!(shop.stock(product).await, (10, 4));
     assert!(!is_drained(&shop).await, "the entry is still pending");
 
-    let ending = CancellationToken::new();
-    let peer = tokio::spawn(consume::run(
-        client(&shop),
-        settings(&shop, "peer"),
-        Arc::new(reactions(&shop)),
-        Arc::new(Counters::default()),
-        ending.clone(),
-    ));
+    let peer = Consumer::start(&shop, settings(&shop, "peer"), Arc::new(reactions(shop.reservations())));
     eventually("the peer has claimed and acknowledged it", || is_drained(&shop)).await;
-    ending.cancel();
-    peer.await.unwrap();
+    peer.end().await;
     assert_eq!(shop.stock(product).await, (10, 4));
     let answers = shop.answers().await;
     assert_eq!(answers.len(), 2, "the recorded answer is repeated");
@@ -148,26 +105,13 @@ async fn every_event_redelivered_and_reordered_has_no_second_effect() {
                 _ => OrderEvent::Refunded(order),
             };
             // One at a time: the order within one history is what is tried.
-            let entry = as_entry(&shop, &event);
-            assert_eq!(reactions(&shop).handle(&entry).await, Outcome::Done);
+            let handled = reactions(shop.reservations()).handle(&[entry(1, &event)]).await;
+            assert_eq!(handled, [Outcome::Done]);
         }
         cases.push((product, sold, held));
     }
     for (index, (product, sold, held)) in cases.into_iter().enumerate() {
         assert_eq!(shop.stock(product).await, (10 - sold, held), "history {index}");
-    }
-}
-
-fn as_entry(shop: &Shop, event: &OrderEvent) -> Entry {
-    let fields = shopwright_domain::events::encode(event, &support::meta())
-        .into_iter()
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()))
-        .collect();
-    Entry {
-        stream: shop.keys.payments_events().into(),
-        id: "1-1".parse().unwrap(),
-        delivery_count: 1,
-        fields,
     }
 }
 
@@ -197,11 +141,13 @@ async fn what_is_not_understood_becomes_a_dead_letter_and_is_counted() {
     let metrics = ReactionMetrics::register(&mut registry);
     let counters = Arc::new(Counters::default());
     shopwright_kit::consumer_metrics::register(&mut registry, vec![("events".to_owned(), Arc::clone(&counters))]);
+    let (client, settings) = (client(&shop), settings(&shop, "pod"));
     let ending = CancellationToken::new();
-    let task = tokio::spawn(consume::run(
-        client(&shop),
-        settings(&shop, "pod"),
-        Arc::new(Reactions::new(shop.reservations(), metrics)),
+    let handler = Arc::new(Reactions::new(shop.reservations(), metrics));
+    let task = tokio::spawn(consume::run_batches(
+        client,
+        settings,
+        handler,
         counters,
         ending.clone(),
     ));
@@ -246,38 +192,6 @@ async fn what_is_not_understood_becomes_a_dead_letter_and_is_counted() {
     }
 }
 
-struct Process(Child);
-
-impl Process {
-    fn consume(shop: &Shop, name: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_shopwright-inventory"))
-            .arg("consume")
-            .env("SHOP_NAME", support::SHOP)
-            .env("ADMIN_ADDRESS", "127.0.0.1:0")
-            .env("REDIS_HOST", shop.stack.host())
-            .env("REDIS_PORT", shop.stack.port().to_string())
-            .env("REDIS_USERNAME", "inventory")
-            .env("REDIS_PASSWORD", PASSWORD)
-            .env("POD_NAME", name)
-            .env("CLAIM_MIN_IDLE_MILLISECONDS", "300")
-            .env("BLOCK_MILLISECONDS", "100")
-            // Killed more often than a pod would be: none of these deaths is the entry's fault.
-            .env("MAX_DELIVERIES", "50")
-            .env("LOG_FORMAT", "json")
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The process itself, killed again and again while orders arrive twice and out of order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_killed_again_and_again_loses_and_doubles_nothing() {
@@ -296,7 +210,7 @@ async fn a_consumer_killed_again_and_again_loses_and_doubles_nothing() {
         orders.push(order);
     }
     for kill in 0..6 {
-        let process = Process::consume(&shop, &format!("pod-{kill}"));
+        let process = Process::start(process::consume(&shop, &format!("pod-{kill}")));
         let before = shop.answers().await.len();
         let keys = shop.keys.inventory_events();
         let harness = shop.harness.clone();
@@ -313,20 +227,10 @@ async fn a_consumer_killed_again_and_again_loses_and_doubles_nothing() {
         .await;
         drop(process);
     }
-    let last = Process::consume(&shop, "pod-last");
+    let last = Process::start(process::consume(&shop, "pod-last"));
     eventually("nothing is left", || is_drained(&shop)).await;
-    kill_process(Pid::from_child(&last.0), Signal::TERM).unwrap();
-    let mut last = last;
-    let mut status = None;
-    for _ in 0..3_000 {
-        status = last.0.try_wait().unwrap();
-        if status.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert!(status.expect("it ends on SIGTERM").success());
-
+    assert!(last.end().await.0.success(), "it ends on SIGTERM");
+    shop.books().await;
     assert_eq!(shop.stock(scarce).await, (50, 50));
     assert_eq!(shop.stock(product).await, (1_000, 200));
     let mut first: std::collections::HashMap<OrderId, StockEvent> = std::collections::HashMap::new();

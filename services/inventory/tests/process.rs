@@ -9,95 +9,14 @@
 
 mod support;
 
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, process::Command};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::{PASSWORD, PATIENCE, SHOP, Shop, eventually};
-
-const BINARY: &str = env!("CARGO_BIN_EXE_shopwright-inventory");
-
-/// A process that does not outlive the test, and the addresses that it said it listens on.
-struct Process {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    log: Vec<String>,
-    listen: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    fn serve(shop: &Shop) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["serve", "--shop-name", SHOP, "--shop-currency", "EUR"])
-            .env("LISTEN_ADDRESS", "127.0.0.1:0")
-            .env("ADMIN_ADDRESS", "127.0.0.1:0")
-            .env("REDIS_HOST", shop.stack.host())
-            .env("REDIS_PORT", shop.stack.port().to_string())
-            .env("REDIS_USERNAME", "inventory")
-            .env("REDIS_PASSWORD", PASSWORD)
-            .env("MIGRATION_PASSWORD", PASSWORD)
-            .env("ADMIN_KEY", "the admin key")
-            .env("LOG", "info,shopwright_kit=debug")
-            .env("LOG_FORMAT", "json")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        // Whoever writes to a pipe that nobody reads stands still some day.
-        std::thread::spawn(move || {
-            for line in output.lines() {
-                let _ = sender.send(line.unwrap());
-            }
-        });
-        let mut log = Vec::new();
-        let serving = loop {
-            log.push(lines.recv_timeout(PATIENCE).unwrap());
-            let line: Value = serde_json::from_str(log.last().unwrap()).unwrap();
-            if line["message"] == "serving" {
-                break line;
-            }
-        };
-        let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
-        Self {
-            listen: address("listen"),
-            admin: address("admin"),
-            child,
-            lines,
-            log,
-        }
-    }
-
-    /// SIGTERM, and what it wrote.
-    async fn end(mut self) -> (ExitStatus, Vec<String>) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < end, "it did not end");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let mut log = std::mem::take(&mut self.log);
-        log.extend(self.lines.iter());
-        (status, log)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use shopwright_domain::events::OrderEvent;
+use support::{
+    PASSWORD, Shop, eventually, line, placed,
+    process::{self, ADMIN_KEY, BINARY, Process},
+};
 
 async fn status(address: SocketAddr, path: &str) -> Option<u16> {
     reqwest::get(format!("http://{address}{path}"))
@@ -110,8 +29,8 @@ async fn status(address: SocketAddr, path: &str) -> Option<u16> {
 async fn it_waits_for_redis_serves_and_ends_on_sigterm() {
     let mut shop = Shop::start().await;
     shop.stack.kill().unwrap();
-    let process = Process::serve(&shop);
-    let (listen, admin) = (process.listen, process.admin);
+    let mut process = Process::start(process::serve(&shop));
+    let (listen, admin) = process.addresses();
     eventually("it is alive", || async { status(admin, "/livez").await == Some(200) }).await;
     assert_eq!(status(admin, "/readyz").await, Some(503));
     assert_eq!(status(listen, "/v1/products").await, Some(503));
@@ -120,7 +39,8 @@ async fn it_waits_for_redis_serves_and_ends_on_sigterm() {
     eventually("it is ready", || async { status(admin, "/readyz").await == Some(200) }).await;
     let created = reqwest::Client::new()
         .post(format!("http://{listen}/v1/products"))
-        .bearer_auth("the admin key")
+        .bearer_auth(ADMIN_KEY)
+        .header("idempotency-key", "a-key-of-the-test")
         .header("x-request-id", "a-request-of-the-test")
         .json(&json!({"name": "Shirt", "price": {"amount": 1, "currency": "EUR"}, "stock": 1}))
         .send()
@@ -130,7 +50,7 @@ async fn it_waits_for_redis_serves_and_ends_on_sigterm() {
 
     let (status, log) = process.end().await;
     assert!(status.success(), "{status:?}");
-    for secret in [PASSWORD, "the admin key"] {
+    for secret in [PASSWORD, ADMIN_KEY] {
         assert!(log.iter().all(|line| !line.contains(secret)), "a secret in the log");
     }
     let lines: Vec<Value> = log.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
@@ -171,4 +91,44 @@ fn it_tells_its_version_its_flags_and_what_is_missing() {
     ]);
     assert!(!failed.status.success());
     assert!(text(failed.stderr).contains("ADMIN_KEY"), "the missing secret is named");
+}
+
+/// Both commands, before data that a later version wrote: nothing is answered, nothing is read, and they say why.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_refuses_to_run_on_data_of_a_later_version() {
+    let mut shop = Shop::start().await;
+    shop.create_group().await;
+    let product = shop.product(100, 1).await;
+    let order = shopwright_domain::ids::OrderId::generate();
+    shop.tell(&OrderEvent::Placed(placed(order, &[line(product, 1)]))).await;
+    let key = shop.keys.inventory_schema();
+    shop.execute(&["HSET", &key, "version", "9", "oldest_compatible", "8"])
+        .await;
+    for command in [process::serve(&shop), process::consume(&shop, "pod")] {
+        let (status, text) = Process::start(command).error().await;
+        assert!(!status.success());
+        assert!(text.contains(&key) && text.contains("version 8 or later"), "{text}");
+    }
+    assert_eq!(shop.stock(product).await, (1, 0));
+
+    // A later version that this one can live with stays as it is.
+    shop.execute(&["HSET", &key, "version", "9", "oldest_compatible", "1"])
+        .await;
+    let mut process = Process::start(process::serve(&shop));
+    let (listen, _) = process.addresses();
+    eventually("it serves", || async {
+        status(listen, "/v1/products").await == Some(200)
+    })
+    .await;
+    let stored: (u32, u32) = redis::cmd("HMGET")
+        .arg(&[&*key, "version", "oldest_compatible"])
+        .query_async(&mut shop.harness)
+        .await
+        .unwrap();
+    assert_eq!(stored, (9, 1));
+
+    // The roll goes on, and what is too old ends by itself.
+    shop.execute(&["HSET", &key, "oldest_compatible", "2"]).await;
+    let (status, text) = process.error().await;
+    assert!(!status.success() && text.contains("version 2 or later"), "{text}");
 }

@@ -20,7 +20,7 @@ use shopwright_domain::{
     money::Amount,
     reservation::{Answer, Offer, Request, Reservation, StockMove, judge, step},
 };
-use shopwright_inventory::reservations::Outcome;
+use shopwright_inventory::reservations::{self, Outcome};
 use support::{Shop, eur, line, meta, placed, state_of};
 
 fn answer_of(event: &StockEvent) -> Answer {
@@ -44,15 +44,13 @@ const ASKS: [Ask; 3] = [Ask::Reserve, Ask::Release, Ask::Commit];
 
 /// Brings a fresh order of two lines into a state, with stock in plenty.
 async fn bring_to(shop: &Shop, state: Reservation, order: OrderId, lines: &[Line]) {
-    let reservations = shop.reservations();
     let path: &[Ask] = match state {
         Reservation::None => &[],
         Reservation::Reserved => &[Ask::Reserve],
         Reservation::Committed => &[Ask::Reserve, Ask::Commit],
         Reservation::Released => &[Ask::Reserve, Ask::Release],
         Reservation::Rejected => {
-            let unknown = [line(ProductId::generate(), 1)];
-            reservations.reserve(&placed(order, &unknown), &meta()).await.unwrap();
+            shop.reserve(order, &[line(ProductId::generate(), 1)]).await;
             &[]
         }
         Reservation::Tombstone => &[Ask::Release],
@@ -64,13 +62,11 @@ async fn bring_to(shop: &Shop, state: Reservation, order: OrderId, lines: &[Line
 }
 
 async fn run(shop: &Shop, ask: Ask, order: OrderId, lines: &[Line]) -> Outcome {
-    let reservations = shop.reservations();
     match ask {
-        Ask::Reserve => reservations.reserve(&placed(order, lines), &meta()).await,
-        Ask::Release => reservations.release(order, &meta()).await,
-        Ask::Commit => reservations.commit(order, &meta()).await,
+        Ask::Reserve => shop.reserve(order, lines).await,
+        Ask::Release => shop.release(order).await,
+        Ask::Commit => shop.commit(order).await,
     }
-    .unwrap()
 }
 
 /// Every state x request x stock level: state, answer, counters, `in_stock` and alarm are the model's, and so they are
@@ -85,6 +81,7 @@ async fn the_scripts_do_what_the_model_says() {
             }
         }
     }
+    shop.books().await;
 }
 
 async fn compare(shop: &mut Shop, state: Reservation, ask: Ask, spare: i64) {
@@ -95,7 +92,7 @@ async fn compare(shop: &mut Shop, state: Reservation, ask: Ask, spare: i64) {
     let mut expected = Vec::new();
     for line in &lines {
         let (_, reserved) = shop.stock(line.product_id).await;
-        shop.set_stock(line.product_id, spare + reserved, reserved).await;
+        shop.set_on_hand(line.product_id, spare + reserved).await;
         shop.set(line.product_id, ".in_stock", if spare > 0 { "true" } else { "false" })
             .await;
         expected.push((spare + reserved, reserved));
@@ -246,11 +243,7 @@ async fn judge_once(shop: &Shop, given: &[(bool, bool, bool, i64, i64, u32)]) {
         });
     }
     let order = OrderId::generate();
-    let outcome = shop
-        .reservations()
-        .reserve(&placed(order, &lines), &meta())
-        .await
-        .unwrap();
+    let outcome = shop.reserve(order, &lines).await;
     let document = shop.reservation(order).await.unwrap();
     match judge(eur(), &lines, |id| offers.get(&id).copied()) {
         Ok(priced) => {
@@ -266,6 +259,162 @@ async fn judge_once(shop: &Shop, given: &[(bool, bool, bool, i64, i64, u32)]) {
             }
         }
     }
+}
+
+const ORDERS: usize = 3;
+const PRICES: [i64; 2] = [500, 7];
+
+/// Three orders of the same two products, by the pure rules. A round of a batch reads the lines of all its reservations
+/// first; a release or a commit that finds other lines than were read waits for the next round.
+struct Model {
+    lines: [Vec<Line>; ORDERS],
+    states: [Reservation; ORDERS],
+    /// On hand and reserved, of each product.
+    stock: [(i64, i64); 2],
+    told: Vec<Answer>,
+}
+
+impl Model {
+    fn batch(&mut self, asks: &[(usize, Ask)]) -> Vec<Outcome> {
+        let mut outcomes = vec![None; asks.len()];
+        let mut open: Vec<usize> = (0..asks.len()).collect();
+        while !open.is_empty() {
+            let has_lines = self.states.map(|state| {
+                matches!(
+                    state,
+                    Reservation::Reserved | Reservation::Committed | Reservation::Released
+                )
+            });
+            open.retain(|index| {
+                let (order, ask) = asks[*index];
+                let waits = ask != Ask::Reserve && self.states[order] == Reservation::Reserved && !has_lines[order];
+                if !waits {
+                    outcomes[*index] = Some(self.step(order, ask));
+                }
+                waits
+            });
+        }
+        outcomes.into_iter().map(Option::unwrap).collect()
+    }
+
+    fn step(&mut self, order: usize, ask: Ask) -> Outcome {
+        let request = match ask {
+            Ask::Reserve => {
+                let offer = |product| {
+                    let index = self.lines[order].iter().position(|line| line.product_id == product)?;
+                    Some(Offer {
+                        unit_price: Amount::new(PRICES[index]).unwrap(),
+                        currency: eur(),
+                        archived: false,
+                        available: self.stock[index].0 - self.stock[index].1,
+                    })
+                };
+                let verdict = judge(eur(), &self.lines[order], offer);
+                Request::Reserve(verdict.map(|_| ()).map_err(|(reason, _)| reason))
+            }
+            Ask::Release => Request::Release,
+            Ask::Commit => Request::Commit,
+        };
+        let done = step(self.states[order], &request);
+        for (line, (on_hand, reserved)) in self.lines[order].iter().zip(&mut self.stock) {
+            let quantity = i64::from(line.quantity);
+            match done.stock {
+                StockMove::None => {}
+                StockMove::Hold => *reserved += quantity,
+                StockMove::GiveBack => *reserved -= quantity,
+                StockMove::Sell => {
+                    *reserved -= quantity;
+                    *on_hand -= quantity;
+                }
+            }
+        }
+        let changed = done.next != self.states[order];
+        self.states[order] = done.next;
+        self.told.push(done.answer);
+        Outcome {
+            answer: done.answer,
+            changed,
+            alarm: done.alarm,
+        }
+    }
+}
+
+/// Any requests of orders that want the same scarce products, in batches: outcome, answers in their order, states and
+/// counters are the model's after each.
+#[test]
+fn the_scripts_do_in_batches_what_the_model_says() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut shop = runtime.block_on(Shop::start());
+    let asks = prop::collection::vec((0..ORDERS, prop::sample::select(&ASKS[..])), 1..16);
+    let quantities = prop::array::uniform3(prop::array::uniform2(1..3u32));
+    let stock = prop::array::uniform2(0..5i64);
+    let mut runner = TestRunner::new(Config {
+        cases: 80,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let shop_of_cases = std::cell::RefCell::new(&mut shop);
+    runner
+        .run(
+            &(prop::collection::vec(asks, 1..4), quantities, stock),
+            |(batches, quantities, stock)| {
+                let mut shop = shop_of_cases.borrow_mut();
+                runtime.block_on(compare_batches(&mut shop, &batches, quantities, stock));
+                Ok(())
+            },
+        )
+        .unwrap();
+    runtime.block_on(async { shop.books().await });
+}
+
+async fn compare_batches(
+    shop: &mut Shop,
+    batches: &[Vec<(usize, Ask)>],
+    quantities: [[u32; 2]; ORDERS],
+    stock: [i64; 2],
+) {
+    let products = [
+        shop.product(PRICES[0], stock[0]).await,
+        shop.product(PRICES[1], stock[1]).await,
+    ];
+    let orders = [(); ORDERS].map(|()| OrderId::generate());
+    let lines = quantities.map(|[first, second]| vec![line(products[0], first), line(products[1], second)]);
+    let events: Vec<_> = (0..ORDERS).map(|order| placed(orders[order], &lines[order])).collect();
+    let mut model = Model {
+        lines,
+        states: [Reservation::None; ORDERS],
+        stock: stock.map(|on_hand| (on_hand, 0)),
+        told: Vec::new(),
+    };
+    let before = shop.answers().await.len();
+    for asks in batches {
+        let requests: Vec<_> = asks
+            .iter()
+            .map(|(order, ask)| reservations::Request {
+                ask: match ask {
+                    Ask::Reserve => reservations::Ask::Reserve(&events[*order]),
+                    Ask::Release => reservations::Ask::Release(orders[*order]),
+                    Ask::Commit => reservations::Ask::Commit(orders[*order]),
+                },
+                event: meta(),
+            })
+            .collect();
+        let outcomes = shop.reservations().ask(&requests).await;
+        let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+        assert_eq!(outcomes, model.batch(asks));
+        for (order, state) in orders.iter().zip(model.states) {
+            assert_eq!(state_of(shop.reservation(*order).await.as_ref()), state);
+        }
+        for (product, expected) in products.iter().zip(model.stock) {
+            assert_eq!(shop.stock(*product).await, expected);
+            assert_eq!(shop.in_stock(*product).await, expected.0 > expected.1);
+        }
+    }
+    let told: Vec<_> = shop.answers().await[before..].iter().map(answer_of).collect();
+    assert_eq!(told, model.told);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use shopwright_domain::{
     ids::OrderId,
     reservation::{Answer, Reservation},
 };
-use support::{Shop, eventually, line, meta, placed, product, state_of};
+use shopwright_inventory::reservations::Ask;
+use support::{Shop, ask_once, line, meta, placed, request, state_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_buyers_of_the_last_unit_exactly_one_wins() {
@@ -31,11 +32,9 @@ async fn of_many_buyers_of_the_last_unit_exactly_one_wins() {
                     lines.reverse();
                 }
                 tokio::spawn(async move {
-                    reservations
-                        .reserve(&placed(OrderId::generate(), &lines), &meta())
-                        .await
-                        .unwrap()
-                        .answer
+                    let order = placed(OrderId::generate(), &lines);
+                    let outcome = ask_once(&reservations, Ask::Reserve(&order)).await;
+                    outcome.unwrap().answer
                 })
             })
             .collect();
@@ -57,6 +56,7 @@ async fn of_many_buyers_of_the_last_unit_exactly_one_wins() {
         .filter(|answer| matches!(answer, StockEvent::Reserved(_)))
         .count();
     assert_eq!(reserved, 20);
+    shop.books().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,12 +71,13 @@ async fn racing_repetitions_of_one_order_hold_its_stock_once() {
             .map(|turn| {
                 let reservations = shop.reservations();
                 tokio::spawn(async move {
-                    match turn % 3 {
-                        0 => reservations.reserve(&placed(order, &lines), &meta()).await,
-                        1 => reservations.release(order, &meta()).await,
-                        _ => reservations.commit(order, &meta()).await,
-                    }
-                    .unwrap()
+                    let placed = placed(order, &lines);
+                    let ask = match turn % 3 {
+                        0 => Ask::Reserve(&placed),
+                        1 => Ask::Release(order),
+                        _ => Ask::Commit(order),
+                    };
+                    ask_once(&reservations, ask).await.unwrap()
                 })
             })
             .collect();
@@ -96,10 +97,7 @@ async fn racing_repetitions_of_one_order_hold_its_stock_once() {
 async fn the_largest_price_survives_the_script() {
     let mut shop = Shop::start().await;
     let product = shop.product((1 << 53) - 1, 1).await;
-    shop.reservations()
-        .reserve(&placed(OrderId::generate(), &[line(product, 1)]), &meta())
-        .await
-        .unwrap();
+    shop.reserve(OrderId::generate(), &[line(product, 1)]).await;
     let answers = shop.answers().await;
     let [StockEvent::Reserved(reserved)] = answers.as_slice() else {
         panic!("{answers:?}")
@@ -115,49 +113,12 @@ async fn an_order_of_fifty_lines_is_one_effect() {
         lines.push(line(shop.product(1, 1).await, 1));
     }
     let order = OrderId::generate();
-    let reservations = shop.reservations();
-    assert_eq!(
-        reservations
-            .reserve(&placed(order, &lines), &meta())
-            .await
-            .unwrap()
-            .answer,
-        Answer::Reserved
-    );
-    assert_eq!(
-        reservations.commit(order, &meta()).await.unwrap().answer,
-        Answer::Committed
-    );
+    assert_eq!(shop.reserve(order, &lines).await.answer, Answer::Reserved);
+    assert_eq!(shop.commit(order).await.answer, Answer::Committed);
     for line in &lines {
         assert_eq!(shop.stock(line.product_id).await, (0, 0));
     }
     assert_eq!(shop.answers().await.len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_redis_refuses_before_anything_is_written() {
-    let mut shop = Shop::start().await;
-    let product = shop.product(100, 5).await;
-    let order = OrderId::generate();
-    let limit = |bytes: &'static str| {
-        let mut harness = shop.harness.clone();
-        async move {
-            redis::cmd("CONFIG")
-                .arg(&["SET", "maxmemory", bytes])
-                .query_async::<()>(&mut harness)
-                .await
-                .unwrap();
-        }
-    };
-    limit("1").await;
-    let refused = shop
-        .reservations()
-        .reserve(&placed(order, &[line(product, 1)]), &meta())
-        .await;
-    assert!(refused.is_err());
-    limit("0").await;
-    assert_eq!(shop.stock(product).await, (5, 0));
-    assert!(shop.reservation(order).await.is_none() && shop.answers().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,16 +129,16 @@ async fn adjusting_stock_never_takes_what_is_reserved() {
     };
     let shop = Shop::start().await;
     let product = shop.product(100, 5).await;
-    shop.reservations()
-        .reserve(&placed(OrderId::generate(), &[line(product, 3)]), &meta())
-        .await
-        .unwrap();
+    shop.reserve(OrderId::generate(), &[line(product, 3)]).await;
     let adjust = async |delta| {
         let adjustment = NewAdjustment {
             delta,
             reason: "counted \"again\"".to_owned(),
         };
-        shop.catalogue().adjust(product, &adjustment, &meta()).await.unwrap()
+        shop.catalogue()
+            .adjust(product, &adjustment, &meta(), &request())
+            .await
+            .unwrap()
     };
     assert!(matches!(adjust(-3).await, Adjusted::Insufficient(stock) if (stock.on_hand, stock.reserved) == (5, 3)));
     assert_eq!(adjust(MAX_STOCK).await, Adjusted::OutOfRange);
@@ -196,21 +157,7 @@ async fn adjusting_stock_never_takes_what_is_reserved() {
         (data["on_hand"].as_i64(), data["reason"].as_str()),
         (Some(4), Some("counted \"again\""))
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn creating_again_with_the_same_id_changes_nothing() {
-    let shop = Shop::start().await;
-    let product = product(100, 5);
-    for stock in [5, 9] {
-        shop.catalogue().create(&product, stock, &meta()).await.unwrap();
-    }
-    assert_eq!(shop.stock(product.id).await, (5, 0));
-    assert_eq!(shop.entries(&shop.keys.inventory_catalogue()).await.len(), 1);
-    eventually("read back", || async {
-        shop.catalogue().get(product.id).await.unwrap() == Some(product.clone())
-    })
-    .await;
+    shop.books().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,19 +165,12 @@ async fn what_is_given_back_makes_no_product_that_is_gone() {
     let shop = Shop::start().await;
     let product = shop.product(100, 1).await;
     let order = OrderId::generate();
-    let reservations = shop.reservations();
-    reservations
-        .reserve(&placed(order, &[line(product, 1)]), &meta())
-        .await
-        .unwrap();
+    shop.reserve(order, &[line(product, 1)]).await;
     redis::cmd("DEL")
         .arg(shop.keys.product(product))
         .query_async::<()>(&mut shop.harness.clone())
         .await
         .unwrap();
-    assert_eq!(
-        reservations.release(order, &meta()).await.unwrap().answer,
-        Answer::Released
-    );
+    assert_eq!(shop.release(order).await.answer, Answer::Released);
     assert!(shop.catalogue().get(product).await.unwrap().is_none());
 }

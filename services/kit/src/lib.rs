@@ -3,6 +3,7 @@
 //! This crate knows no product and no order; it may touch sockets, the environment, Redis and signals.
 
 pub mod admin;
+pub mod admission;
 pub mod auth;
 pub mod capacity;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod shutdown;
 pub mod sse;
 pub mod telemetry;
 
+pub use admission::Admission;
 pub use auth::{AdminAuthorization, AdminKey};
 pub use capacity::Capacity;
 pub use connection::{Redis, RedisSettings, is_passing};

@@ -191,6 +191,13 @@ impl ApiError {
         self
     }
 
+    /// Adds what is wrong with the parts of the request.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status

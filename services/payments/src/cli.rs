@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use shopwright_domain::access::User;
 use shopwright_domain::money::{Amount, Currency, FeePercent, MoneyError};
 use shopwright_domain::order::Policy;
+use shopwright_kit::RedisSettings;
 use shopwright_kit::config::{
     AdminArguments, ConsumerArguments, ListenArguments, LogArguments, PodArguments, RedisArguments, ShopArguments,
 };
+use shopwright_kit::secret::SecretError;
 
 /// Orders and money.
 #[derive(Debug, Parser)]
@@ -27,7 +30,8 @@ pub enum Command {
     Consume(Consume),
 }
 
-/// Configuration of `serve`. The environment also holds `REDIS_PASSWORD`, `MIGRATION_PASSWORD` and `ADMIN_KEY`.
+/// Configuration of `serve`. The environment also holds `REDIS_PASSWORD`, `MIGRATION_PASSWORD`, `ADMIN_KEY` and
+/// `ORDER_TOKEN_KEYS`.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Which shop
@@ -51,6 +55,16 @@ pub struct Serve {
     /// How often due times are looked at
     #[arg(long, env = "SWEEP_INTERVAL_MILLISECONDS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     pub sweep_interval_milliseconds: u64,
+    /// How long a request is known by its Idempotency-Key
+    #[arg(long, env = "IDEMPOTENCY_HOURS", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub idempotency_hours: u32,
+}
+
+impl Serve {
+    /// See `idempotency_hours`.
+    pub fn retention(&self) -> Duration {
+        Duration::from_hours(u64::from(self.idempotency_hours))
+    }
 }
 
 /// Configuration of `consume`. The environment also holds `REDIS_PASSWORD` and `PROVIDER_PASSWORD`.
@@ -80,8 +94,8 @@ pub struct Consume {
     /// The provider
     #[command(flatten)]
     pub provider: ProviderArguments,
-    /// Stock answers handled at once
-    #[arg(long, env = "STOCK_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Stock answers in hand at once; up to 64 of them are handled together
+    #[arg(long, env = "STOCK_CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     pub stock_concurrency: u16,
     /// Provider calls at once: a limit of their own, so that a slow provider never holds up stock answers
     #[arg(long, env = "JOB_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
@@ -125,9 +139,15 @@ impl OrderArguments {
     }
 }
 
-/// The simulated provider.
+/// The simulated provider. The environment also holds `PROVIDER_PASSWORD`.
 #[derive(Debug, Args)]
 pub struct ProviderArguments {
+    /// Host of the Redis with the provider's book; default: the shop's
+    #[arg(long, env = "PROVIDER_REDIS_HOST")]
+    pub provider_redis_host: Option<String>,
+    /// Port of the Redis with the provider's book; default: the shop's
+    #[arg(long, env = "PROVIDER_REDIS_PORT")]
+    pub provider_redis_port: Option<u16>,
     /// How long one call takes
     #[arg(long, env = "PROVIDER_LATENCY_MILLISECONDS", default_value_t = 500)]
     pub provider_latency_milliseconds: u64,
@@ -137,6 +157,16 @@ pub struct ProviderArguments {
 }
 
 impl ProviderArguments {
+    /// Where the provider keeps its book: in the shop's own Redis, unless told otherwise.
+    pub fn settings(&self, shop: &RedisArguments) -> Result<RedisSettings, SecretError> {
+        let settings = shop.settings_as(User::Provider.name(), "PROVIDER_PASSWORD")?;
+        Ok(RedisSettings {
+            host: self.provider_redis_host.clone().unwrap_or(settings.host),
+            port: self.provider_redis_port.unwrap_or(settings.port),
+            ..settings
+        })
+    }
+
     /// See `provider_latency_milliseconds`.
     pub fn latency(&self) -> Duration {
         Duration::from_millis(self.provider_latency_milliseconds)
@@ -179,5 +209,12 @@ mod tests {
             (900_000, 5_000, 30_000, 300_000)
         );
         assert_eq!(consume.provider.latency(), Duration::from_millis(500));
+
+        let mut given = given;
+        given[1] = "serve";
+        let Command::Serve(serve) = Arguments::parse_from(given).command else {
+            panic!("not serve")
+        };
+        assert_eq!(serve.retention(), shopwright_kit::idempotency::RETENTION);
     }
 }

@@ -7,6 +7,7 @@ use shopwright_kit::search_index::SearchIndex;
 pub fn orders(keys: &ShopKeys) -> SearchIndex {
     SearchIndex {
         name: keys.orders_index(),
+        version: 1,
         prefix: keys.order_prefix(),
         schema: &[
             "$.state",

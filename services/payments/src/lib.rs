@@ -12,3 +12,5 @@ pub mod provider;
 pub mod run;
 pub mod store;
 pub mod sweep;
+pub mod token;
+pub mod watch;

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub due_failed: Counter,
     /// Refunds that the provider refused.
     pub refunds_refused: Counter,
+    /// Entries that were to be tried again: Redis was away or full, or others were faster every time.
+    pub postponed: Counter,
     /// Entries that could not be read.
     pub broken: Counter,
     /// Entries of a type that is unknown here.
@@ -67,8 +69,13 @@ impl Metrics {
         );
         registry.register(
             "refunds_refused",
-            "Refunds that the provider refused; they are asked for again",
+            "Refunds that the provider refused",
             metrics.refunds_refused.clone(),
+        );
+        registry.register(
+            "entries_postponed",
+            "Stream entries that had to wait for Redis or for others",
+            metrics.postponed.clone(),
         );
         registry.register(
             "entries_broken",
@@ -95,7 +102,7 @@ impl Metrics {
     /// A changed order.
     pub fn transition(&self, from: &Order, to: &Order) {
         if from.state != to.state {
-            tracing::info!(order = %to.id, from = from.state.as_str(), to = to.state.as_str(), version = to.version, "order moved");
+            tracing::info!(order = %to.id, from = from.state.as_str(), to = to.state.as_str(), version = to.version, request_id = to.request_id, traceparent = to.traceparent, "order moved");
             self.placed(to);
         }
     }

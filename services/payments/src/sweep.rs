@@ -1,12 +1,15 @@
 //! The sweeper: turns due times into a state change or a job, which wakes the consumers. Runs scripts only, never calls
 //! the provider, and may run in any number of processes at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use shopwright_domain::ids::OrderId;
 use shopwright_domain::order::Input;
+use shopwright_kit::crash;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{ActError, Actor, Happening};
+use crate::act::{ActError, Actor};
 use crate::store::StoreError;
 
 /// How long others leave alone what was taken. A change of the order puts the real due time in its place.
@@ -41,35 +44,47 @@ pub async fn run(actor: Actor, interval: Duration, shutdown: CancellationToken) 
     }
 }
 
-/// One round; how many were taken. Fails only when Redis is away for all of them; an order that cannot be seen to is counted.
-pub async fn sweep(actor: &Actor) -> Result<usize, StoreError> {
-    let due = actor.store.take_due(LEASE, BATCH).await?;
-    for member in &due {
-        match see_to(actor, member).await {
+/// One round; how many were taken. Fails only when Redis is away for them; an order that cannot be seen to is counted.
+pub async fn sweep(actor: &Actor) -> Result<usize, Arc<ActError>> {
+    let members = actor.store.take_due(LEASE, BATCH).await.map_err(failed)?;
+    if members.is_empty() {
+        return Ok(0);
+    }
+    crash::point("payments.sweep.after_lease");
+    let mut due = Vec::with_capacity(members.len());
+    for member in &members {
+        if let Ok(id) = member.parse::<OrderId>() {
+            due.push((id, Input::Due));
+        } else {
+            tracing::error!("a due time names no order; it is dropped");
+            actor.store.drop_due(member).await.map_err(failed)?;
+        }
+    }
+    let answers = actor.act_all(&due).await;
+    crash::point("payments.sweep.after_store");
+    let mut outage = None;
+    for ((id, _), answer) in due.iter().zip(answers) {
+        match answer.as_ref().map_err(AsRef::as_ref) {
             Ok(()) => {}
-            // The rest of the batch would meet the same.
-            Err(ActError::Store(error)) if error.is_passing() => return Err(error),
+            Err(ActError::Missing) => {
+                tracing::error!(order = %id, "a due time names an order that does not exist; it is dropped");
+                actor.store.forget_due(*id).await.map_err(failed)?;
+            }
+            Err(ActError::Store(error)) if error.is_passing() => outage = answer.err(),
             // The lease ends, and it is tried again. Those behind it must not wait for that.
             Err(error) => {
                 actor.metrics.due_failed.inc();
-                tracing::warn!(order = member, %error, "a due order was left for later");
+                tracing::warn!(order = %id, %error, "a due order was left for later");
             }
         }
     }
-    Ok(due.len())
+    // Met by all of them at once, so that the caller logs it once.
+    match outage {
+        Some(error) => Err(error),
+        None => Ok(members.len()),
+    }
 }
 
-async fn see_to(actor: &Actor, member: &str) -> Result<(), ActError> {
-    let Ok(id) = member.parse() else {
-        tracing::error!("a due time names no order; it is dropped");
-        return Ok(actor.store.drop_due(member).await?);
-    };
-    match actor.act(id, &Happening::Input(Input::Due)).await {
-        Ok(_) => Ok(()),
-        Err(ActError::Missing) => {
-            tracing::error!(order = %id, "a due time names an order that does not exist; it is dropped");
-            Ok(actor.store.forget_due(id).await?)
-        }
-        Err(error) => Err(error),
-    }
+fn failed(error: StoreError) -> Arc<ActError> {
+    Arc::new(error.into())
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shopwright_domain::ids::RefundId;
 use shopwright_domain::order::{Input, Policy, Reason, RefundState, State};
 use shopwright_domain::reservation::Reservation;
 use shopwright_payments::act::Happening;
@@ -140,9 +139,41 @@ async fn a_refused_commit_is_refunded_in_full() {
             (Some("charged".into()), captured, captured),
             "{faults:?}"
         );
-        let refund = actor.store.load_refund(RefundId::of_whole(id)).await.unwrap().unwrap();
-        assert_eq!((refund.state, refund.amount), (RefundState::Succeeded, ended.captured));
+        let refunds = actor.store.refunds(&ended.refunds).await.unwrap();
+        assert_eq!(refunds.len(), 1);
+        assert_eq!(
+            (refunds[0].state, refunds[0].amount),
+            (RefundState::Succeeded, ended.captured)
+        );
     }
+    running.stop().await;
+}
+
+/// A refusal is for ever under its key, so what the shopper is owed is asked for again under another.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_refused_refund_another_one_gives_the_money_back() {
+    let shop = Shop::start().await;
+    let actor = shop.actor(patient());
+    let inventory = Arc::new(Inventory::default());
+    inventory.forgets.store(true, Ordering::Relaxed);
+    let mut running = Running::new();
+    running.inventory(&shop, &inventory);
+    running.payments(&shop, &actor, &shop.provider(NO_TIME));
+    running.sweeper(&actor);
+    for fault in ["", "refused", "refused"] {
+        shop.inject(fault).await;
+    }
+    let id = placed(&actor, 2).await.id;
+    let ended = at_rest(&actor, id, State::Refunded).await;
+    let refunds = actor.store.refunds(&ended.refunds).await.unwrap();
+    let states: Vec<_> = refunds.iter().map(|refund| refund.state).collect();
+    assert_eq!(
+        states,
+        [RefundState::Failed, RefundState::Failed, RefundState::Succeeded]
+    );
+    let captured = ended.captured.minor_units();
+    assert_eq!(shop.book(id).await, (Some("charged".into()), captured, captured));
+    assert_eq!(actor.metrics.refunds_refused.get(), 2);
     running.stop().await;
 }
 
@@ -201,19 +232,7 @@ async fn a_stop_that_comes_after_the_charge_finds_it_charged() {
     running.inventory(&shop, &inventory);
     for charged_first in [true, false] {
         let order = placed(&actor, 1).await;
-        let lines = order
-            .lines
-            .iter()
-            .map(|line| shopwright_domain::lines::PricedLine {
-                product_id: line.product_id,
-                quantity: line.quantity,
-                unit_price: shopwright_domain::money::Amount::new(500).unwrap(),
-            })
-            .collect();
-        actor
-            .act(order.id, &Happening::Input(Input::StockReserved(lines)))
-            .await
-            .unwrap();
+        actor.act(order.id, &support::reserving(&order)).await.unwrap();
         let order = actor
             .act(order.id, &Happening::Input(Input::ChargeStarting))
             .await
@@ -250,7 +269,7 @@ async fn a_stop_that_comes_after_the_charge_finds_it_charged() {
         };
         at_rest(&actor, order.id, end).await;
         let (_, captured, back) = shop.book(order.id).await;
-        assert_eq!((captured, back), if charged_first { (600, 600) } else { (0, 0) });
+        assert_eq!((captured, back), if charged_first { (400, 400) } else { (0, 0) });
         consumers.stop().await;
     }
     running.stop().await;

@@ -9,87 +9,19 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use shopwright_domain::access::User;
-use shopwright_domain::keys::{GROUP_PAYMENTS, ShopKeys};
+use shopwright_domain::keys::GROUP_PAYMENTS;
 use shopwright_domain::order::{State, place};
 use shopwright_payments::store::Committed;
 use shopwright_redis_stack::Append;
-use support::{Inventory, Running, SHOP, Shop, at_rest, eventually, order, password, patient, placed, placing};
+use support::{Inventory, Process, Running, Shop, at_rest, eventually, order, patient, placed, placing};
 
-/// A consumer process that does not outlive the test.
-struct Consumer(Child);
-
-impl Consumer {
-    fn start(shop: &Shop, name: &str, latency: u32) -> Self {
-        Self::start_with(shop, name, latency, &[])
-    }
-
-    fn start_with(shop: &Shop, name: &str, latency: u32, environment: &[(&str, &str)]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_shopwright-payments"))
-            .arg("consume")
-            .env("SHOP_NAME", SHOP)
-            .env("ADMIN_ADDRESS", "127.0.0.1:0")
-            .env("REDIS_HOST", shop.stack.host())
-            .env("REDIS_PORT", shop.stack.port().to_string())
-            .env("REDIS_USERNAME", "payments")
-            .env("REDIS_PASSWORD", password(User::Payments))
-            .env("PROVIDER_PASSWORD", password(User::Provider))
-            .env("PROVIDER_LATENCY_MILLISECONDS", latency.to_string())
-            .env("CLAIM_MIN_IDLE_MILLISECONDS", "300")
-            .env("BLOCK_MILLISECONDS", "100")
-            // Killed more often than a pod would be: none of these deaths is the entry's fault.
-            .env("MAX_DELIVERIES", "50")
-            .env("POD_NAME", name)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// SIGTERM, and its end, which must be a good one.
-    async fn end(&mut self) {
-        let process_id = self.0.id().to_string();
-        let signal = Command::new("kill").args(["-TERM", &process_id]).status().unwrap();
-        assert!(signal.success());
-        let status = eventually("its end", || std::future::ready(self.0.try_wait().unwrap())).await;
-        assert!(status.success());
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn pending(shop: &Shop) -> u64 {
-    let mut sum = 0;
-    for stream in [shop.keys.inventory_events(), shop.keys.payments_jobs()] {
-        let summary: redis::Value = redis::cmd("XPENDING")
-            .arg(stream)
-            .arg(GROUP_PAYMENTS)
-            .query_async(&mut shop.harness().await)
-            .await
-            .unwrap();
-        let redis::Value::Array(parts) = summary else {
-            panic!("{summary:?}")
-        };
-        sum += redis::from_redis_value_ref::<u64>(&parts[0]).unwrap();
-    }
-    sum
+fn consumer(shop: &Shop, name: &str, latency: u32) -> Process {
+    Process::consume(shop, name, &[("PROVIDER_LATENCY_MILLISECONDS", &latency.to_string())])
 }
 
 async fn jobs_of(shop: &Shop, consumer: &str) -> usize {
@@ -109,7 +41,7 @@ async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_char
     let inventory = Arc::new(Inventory::default());
     let mut running = Running::new();
     running.inventory(&shop, &inventory);
-    let mut first = Consumer::start(&shop, "first", 20_000);
+    let mut first = consumer(&shop, "first", 20_000);
     let id = placed(&actor, 1).await.id;
     // The provider's effect comes after half of its latency; the answer is under way for the other half.
     eventually("the provider's effect", || async {
@@ -122,10 +54,10 @@ async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_char
         State::Charging,
         "killed before the answer was stored"
     );
-    assert_eq!(pending(&shop).await, 1, "the job was not acknowledged");
+    assert_eq!(shop.pending().await, 1, "the job was not acknowledged");
 
     // No sweeper runs: only the entry's redelivery can finish the order.
-    let _second = Consumer::start(&shop, "second", 0);
+    let _second = consumer(&shop, "second", 0);
     let ended = at_rest(&actor, id, State::Completed).await;
     assert_eq!(
         shop.book(id).await,
@@ -139,7 +71,7 @@ async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_char
         .unwrap();
     assert_eq!(calls, 2, "asked twice, charged once");
     eventually("all acknowledged", || async {
-        (pending(&shop).await == 0).then_some(())
+        (shop.pending().await == 0).then_some(())
     })
     .await;
     running.stop().await;
@@ -159,11 +91,11 @@ async fn killed_at_random_every_order_ends_and_money_is_exact() {
         for _ in 0..6 {
             ids.push(placed(&actor, 1).await.id);
         }
-        let mut consumer = Consumer::start(&shop, &format!("consumer-{round}"), 40);
+        let mut process = consumer(&shop, &format!("consumer-{round}"), 40);
         tokio::time::sleep(Duration::from_millis(random.random_range(30..300))).await;
-        consumer.kill();
+        process.kill();
     }
-    let _last = Consumer::start(&shop, "last", 0);
+    let _last = consumer(&shop, "last", 0);
     for id in ids {
         let ended = at_rest(&actor, id, State::Completed).await;
         assert_eq!(
@@ -183,7 +115,7 @@ async fn redis_killed_every_accepted_order_ends_and_money_is_exact() {
     let mut running = Running::new();
     running.inventory(&shop, &inventory);
     running.sweeper(&actor);
-    let _consumer = Consumer::start(&shop, "only", 20);
+    let _consumer = consumer(&shop, "only", 20);
     let mut random = StdRng::seed_from_u64(11);
     let mut accepted = Vec::new();
     for _ in 0..4 {
@@ -195,7 +127,7 @@ async fn redis_killed_every_accepted_order_ends_and_money_is_exact() {
                     return accepted;
                 };
                 let decision = place(placing(1), now, &buyer.policy);
-                let Ok(Committed::Stored) = buyer.store.commit(&decision).await else {
+                let Ok(Committed::Stored) = buyer.store.commit(&decision, None).await else {
                     return accepted;
                 };
                 accepted.push(decision.order.id);
@@ -216,6 +148,7 @@ async fn redis_killed_every_accepted_order_ends_and_money_is_exact() {
         );
     }
     println!("{} orders over 4 kills of Redis", accepted.len());
+    assert_eq!(shop.buried().await, 0, "an outage is no entry's fault");
     running.stop().await;
 }
 
@@ -226,13 +159,13 @@ async fn asked_to_end_it_finishes_what_is_in_hand() {
     let inventory = Arc::new(Inventory::default());
     let mut running = Running::new();
     running.inventory(&shop, &inventory);
-    let mut consumer = Consumer::start(&shop, "only", 10_000);
+    let mut process = consumer(&shop, "only", 10_000);
     let id = placed(&actor, 1).await.id;
     eventually("the provider's effect", || async {
         (shop.book(id).await.1 > 0).then_some(())
     })
     .await;
-    consumer.end().await;
+    process.end().await;
     assert_eq!(
         order(&actor, id).await.state,
         State::Paid,
@@ -270,17 +203,23 @@ async fn five_restarts_while_the_provider_hangs_bury_nothing() {
         ids.push(placed(&actor, 1).await.id);
     }
     // Fewer deliveries than restarts: a restart that used one up would show.
-    let hurried = [("DRAIN_SECONDS", "0"), ("MAX_DELIVERIES", "3")];
+    let hurried = |latency| {
+        [
+            ("DRAIN_SECONDS", "0"),
+            ("MAX_DELIVERIES", "3"),
+            ("PROVIDER_LATENCY_MILLISECONDS", latency),
+        ]
+    };
     for update in 0..5 {
         let name = format!("update-{update}");
-        let mut consumer = Consumer::start_with(&shop, &name, 3_600_000, &hurried);
+        let mut consumer = Process::consume(&shop, &name, &hurried("3600000"));
         eventually("every job in hand", || async {
             (jobs_of(&shop, &name).await == ORDERS).then_some(())
         })
         .await;
         consumer.end().await;
     }
-    let _last = Consumer::start_with(&shop, "last", 0, &hurried);
+    let _last = Process::consume(&shop, "last", &hurried("0"));
     for id in ids {
         let ended = at_rest(&actor, id, State::Completed).await;
         assert_eq!(
@@ -289,12 +228,9 @@ async fn five_restarts_while_the_provider_hangs_bury_nothing() {
         );
     }
     eventually("all acknowledged", || async {
-        (pending(&shop).await == 0).then_some(())
+        (shop.pending().await == 0).then_some(())
     })
     .await;
-    for stream in [shop.keys.inventory_events(), shop.keys.payments_jobs()] {
-        let dead = ShopKeys::dead_letters(&stream, GROUP_PAYMENTS);
-        assert!(shop.entries(&dead).await.is_empty(), "{dead}");
-    }
+    assert_eq!(shop.buried().await, 0);
     running.stop().await;
 }

@@ -25,7 +25,7 @@ use shopwright_payments::act::Actor;
 use shopwright_payments::consume::{JobHandler, StockHandler};
 use shopwright_payments::provider::Simulated;
 use shopwright_payments::sweep::sweep;
-use shopwright_streams::consume::{Entry, Handler, Outcome};
+use shopwright_streams::consume::{BatchHandler, Entry, Handler, Outcome};
 use support::{Inventory, InventoryHandler, Shop, order, patient, placed};
 
 struct World {
@@ -63,7 +63,7 @@ impl World {
         let keys = &self.shop.keys;
         match &*entry.stream {
             stream if stream == keys.payments_events() => self.answers.handle(entry).await,
-            stream if stream == keys.inventory_events() => self.stock.handle(entry).await,
+            stream if stream == keys.inventory_events() => self.stock.handle(std::slice::from_ref(entry)).await[0],
             _ => self.jobs.handle(entry).await,
         }
     }
@@ -81,12 +81,24 @@ impl World {
         let again: Vec<_> = entries.iter().filter(|_| random.random_bool(share)).cloned().collect();
         entries.extend(again);
         entries.shuffle(random);
-        stream::iter(&entries)
-            .for_each_concurrent(8, |entry| async move {
-                // What is left for later is delivered again in the next round, as everything is.
-                self.deliver(entry).await;
-            })
-            .await;
+        let (stock, others): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| *entry.stream == *self.shop.keys.inventory_events());
+        let mut batches = Vec::new();
+        let mut rest = stock.as_slice();
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(random.random_range(1..=rest.len().min(12)));
+            batches.push(batch);
+            rest = later;
+        }
+        // What is left for later is delivered again in the next round, as everything is.
+        let singly = stream::iter(&others).for_each_concurrent(8, |entry| async move {
+            self.deliver(entry).await;
+        });
+        let together = stream::iter(batches).for_each_concurrent(3, |batch| async move {
+            assert_eq!(self.stock.handle(batch).await.len(), batch.len());
+        });
+        tokio::join!(singly, together);
     }
 
     async fn orders(&self, ids: &[OrderId]) -> Vec<Order> {

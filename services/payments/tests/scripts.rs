@@ -20,10 +20,8 @@ use shopwright_domain::money::{Amount, Money};
 use shopwright_domain::order::{ChargeAnswer, Input, Outcome, RefundAnswer, State, decide, place};
 use shopwright_payments::act::Happening;
 use shopwright_payments::provider::Provider;
-use shopwright_payments::store::{Committed, StoreError};
+use shopwright_payments::store::{ADVANCE, Committed, StoreError};
 use support::{Shop, order, patient, placed, placing};
-
-const ADVANCE: &str = include_str!("../src/store/advance.lua");
 
 /// Everything in Redis, whatever its type.
 async fn contents(shop: &Shop) -> BTreeMap<String, Vec<u8>> {
@@ -47,7 +45,7 @@ async fn of_racing_changes_exactly_one_is_stored() {
             panic!("a pending order can be called off")
         };
         let racers: Vec<_> = (0..12).map(|_| shop.actor(patient())).collect();
-        let results = join_all(racers.iter().map(|racer| racer.store.commit(&decision))).await;
+        let results = join_all(racers.iter().map(|racer| racer.store.commit(&decision, None))).await;
         let stored = results
             .into_iter()
             .filter(|result| *result.as_ref().unwrap() == Committed::Stored)
@@ -71,7 +69,7 @@ async fn a_place_that_is_sent_twice_is_stored_once() {
     let actor = shop.actor(patient());
     let decision = place(placing(1), actor.store.now().await.unwrap(), &patient());
     let racers: Vec<_> = (0..12).map(|_| shop.actor(patient())).collect();
-    let results = join_all(racers.iter().map(|racer| racer.store.commit(&decision))).await;
+    let results = join_all(racers.iter().map(|racer| racer.store.commit(&decision, None))).await;
     assert_eq!(
         results
             .into_iter()
@@ -95,13 +93,14 @@ async fn the_stored_document_is_the_decided_one() {
         quantity: 3,
         unit_price,
     }];
-    let refund = |answer| Happening::Refund(RefundId::of_whole(order.id), answer);
+    // Version 4 is the one that was charged too late.
+    let refund = RefundId::of_whole(order.id, 4);
     for happening in [
         Happening::Input(Input::StockReserved(priced)),
         Happening::Input(Input::ChargeStarting),
         Happening::Input(Input::Cancel),
         Happening::Input(Input::Charge(ChargeAnswer::Charged)),
-        refund(RefundAnswer::Succeeded),
+        Happening::Refund(refund, RefundAnswer::Succeeded),
         Happening::Input(Input::StockReleased),
     ] {
         let decided = actor.act(order.id, &happening).await.unwrap();
@@ -128,7 +127,8 @@ async fn a_wrong_call_writes_nothing() {
         shop.keys.due(),
         shop.keys.payments_events(),
         shop.keys.payments_jobs(),
-        shop.keys.refund(RefundId::of_whole(order.id)),
+        shop.keys.refund(RefundId::of_whole(order.id, 1)),
+        shop.keys.payments_idempotency("00ff"),
     ];
     let good = [
         "1",
@@ -136,6 +136,10 @@ async fn a_wrong_call_writes_nothing() {
         r#"{"version":2}"#,
         r#"{"state":"requested"}"#,
         "1",
+        &shop.keys.payments_changes(),
+        "2",
+        r#"{"status":202}"#,
+        "60000",
         "1",
         "2",
         "a",
@@ -152,18 +156,26 @@ async fn a_wrong_call_writes_nothing() {
         (2, "7"),
         (3, "{"),
         (4, "soon"),
-        (5, "many"),
-        (5, "3"),
-        (6, "3"),
-        (6, "0"),
-        (9, "4"),
-        (9, "-2"),
+        (6, "next"),
+        (7, ""),
+        (7, "{"),
+        (8, ""),
+        (8, "0"),
+        (8, "-1"),
+        (8, "1.5"),
+        (8, "9999999999999999"),
+        (9, "many"),
+        (9, "3"),
+        (10, "3"),
+        (10, "0"),
+        (13, "4"),
+        (13, "-2"),
     ] {
         let mut arguments = owned(&good);
         arguments[position] = value.to_owned();
         wrong.push((keys.to_vec(), arguments));
     }
-    for (position, other) in [(0, 1), (1, 2), (2, 1), (3, 0), (4, 2)] {
+    for (position, other) in [(0, 1), (1, 2), (2, 1), (3, 0), (4, 2), (5, 0)] {
         let mut swapped = keys.to_vec();
         swapped[position] = keys[other].clone();
         wrong.push((swapped, owned(&good)));
@@ -195,7 +207,7 @@ async fn without_memory_nothing_is_written() {
         .await
         .unwrap();
     let decision = place(placing(1), actor.store.now().await.unwrap(), &patient());
-    match actor.store.commit(&decision).await {
+    match actor.store.commit(&decision, None).await {
         Err(StoreError::Redis(error)) => assert_eq!(error.code(), Some("OOM")),
         other => panic!("{other:?}"),
     }
@@ -321,7 +333,7 @@ async fn racing_refunds_never_give_back_more_than_was_taken() {
         ChargeAnswer::Unknown,
         "another amount under the same key"
     );
-    let id = RefundId::of_whole(key);
+    let id = RefundId::of_whole(key, 1);
     let answers = join_all(providers.iter().map(|provider| provider.refund(id, key, money(200)))).await;
     assert!(answers.iter().all(|answer| *answer == RefundAnswer::Succeeded));
     assert_eq!(shop.book(key).await.2, 200, "once for this refund");
@@ -345,4 +357,33 @@ async fn racing_refunds_never_give_back_more_than_was_taken() {
             .await,
         RefundAnswer::Failed
     );
+}
+
+/// A provider's refusal stands for its key, whatever comes later; another key may succeed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_refund_is_refused_for_ever_under_its_key() {
+    let shop = Shop::start().await;
+    let provider = shop.provider(Duration::ZERO);
+    let money = |amount| Money {
+        amount: Amount::new(amount).unwrap(),
+        currency: "EUR".parse().unwrap(),
+    };
+    let (key, early) = (OrderId::generate(), RefundId::generate());
+    assert_eq!(provider.refund(early, key, money(200)).await, RefundAnswer::Failed);
+    assert_eq!(provider.charge(key, money(500)).await, ChargeAnswer::Charged);
+    for _ in 0..2 {
+        assert_eq!(provider.refund(early, key, money(200)).await, RefundAnswer::Failed);
+    }
+    let refused = RefundId::generate();
+    shop.inject("refused").await;
+    for _ in 0..2 {
+        assert_eq!(provider.refund(refused, key, money(200)).await, RefundAnswer::Failed);
+    }
+    let other = RefundId::generate();
+    for _ in 0..2 {
+        assert_eq!(provider.refund(other, key, money(200)).await, RefundAnswer::Succeeded);
+    }
+    // Another amount under the same key is another question.
+    assert_eq!(provider.refund(other, key, money(100)).await, RefundAnswer::Unknown);
+    assert_eq!(shop.book(key).await, (Some("charged".into()), 500, 200));
 }

@@ -1,6 +1,5 @@
 //! What the shop's own checker says of a shop that has settled. Reads both Redis as the user `verify`.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,9 +8,9 @@ use anyhow::Result;
 use redis::aio::MultiplexedConnection;
 use shopwright_domain::access::User;
 use shopwright_domain::ids::OrderId;
-use shopwright_load::journal::{Fact, Record};
+use shopwright_load::journal::Record;
 use shopwright_streams::{EntryId, dead_letter};
-use shopwright_verify::{Books, Expected, ExpectedOrder, Finding, Invariant, Options, Report, verify};
+use shopwright_verify::{Books, Expected, Finding, Invariant, Options, Report, verify};
 
 use crate::database::Died;
 use crate::duties::{client, groups};
@@ -42,7 +41,8 @@ pub async fn check(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<V
     let options = Options {
         settled: true,
         patience: Duration::ZERO,
-        expected: Some(expected(journal)),
+        // Nobody else places orders here.
+        expected: Some(Expected::of_journal(journal, true)),
     };
     let report = verify(&mut books, &options).await?;
     let written = Written::new(journal);
@@ -100,42 +100,6 @@ async fn connect(shop: &Shop, address: SocketAddr) -> Result<MultiplexedConnecti
         .await?)
 }
 
-fn expected(journal: &[Record]) -> Expected {
-    let mut orders: BTreeMap<OrderId, ExpectedOrder> = BTreeMap::new();
-    let mut unknown = 0;
-    for record in journal {
-        match &record.fact {
-            Fact::OrderAccepted { id, lines, .. } => {
-                orders.entry(*id).or_insert_with(|| ExpectedOrder {
-                    id: *id,
-                    lines: lines.iter().map(|line| (line.product_id, line.quantity)).collect(),
-                    cancelled: false,
-                    refunds: Vec::new(),
-                });
-            }
-            Fact::OrderUnknown { .. } => unknown += 1,
-            // Both come after their order's acceptance.
-            Fact::CancelAccepted { id } => {
-                if let Some(order) = orders.get_mut(id) {
-                    order.cancelled = true;
-                }
-            }
-            Fact::RefundAccepted { id, order_id, .. } => {
-                if let Some(order) = orders.get_mut(order_id)
-                    && !order.refunds.contains(id)
-                {
-                    order.refunds.push(*id);
-                }
-            }
-        }
-    }
-    Expected {
-        orders: orders.into_values().collect(),
-        unknown,
-        complete: true,
-    }
-}
-
 impl Display for Verified {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.report)?;
@@ -168,26 +132,5 @@ mod tests {
             Some(OrderId::from_parts(1, [1; 10])),
             Invariant::Loss
         )));
-    }
-
-    #[test]
-    fn what_is_expected_is_what_was_accepted_told_once() {
-        let order = OrderId::from_parts(1_000, [1; 10]);
-        let accepted = Record {
-            at: 1_000,
-            fact: Fact::OrderAccepted {
-                id: order,
-                token: String::new(),
-                key: uuid::Uuid::nil(),
-                lines: Vec::new(),
-            },
-        };
-        let cancelled = Record {
-            at: 2_000,
-            fact: Fact::CancelAccepted { id: order },
-        };
-        let expected = expected(&[accepted.clone(), accepted, cancelled]);
-        assert_eq!((expected.orders.len(), expected.unknown), (1, 0));
-        assert!(expected.orders[0].cancelled && expected.complete);
     }
 }

@@ -7,6 +7,8 @@
 mod books;
 mod connection;
 mod expected;
+#[cfg(feature = "journal")]
+mod journal;
 mod look;
 mod orders;
 mod report;

@@ -18,6 +18,7 @@ use shopwright_kit::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 pub const KEY: &str = "an admin key";
 
@@ -43,6 +44,10 @@ impl Api {
     pub async fn start_with(redis: impl FnOnce(&Shop) -> Redis) -> Self {
         let shop = Shop::start().await;
         let redis = redis(&shop);
+        Self::of(shop, redis).await
+    }
+
+    pub async fn of(shop: Shop, redis: Redis) -> Self {
         let ended = CancellationToken::new();
         let index = IndexReady::default();
         tokio::spawn(Catalogue::index(&shop.keys).keep(
@@ -59,7 +64,15 @@ impl Api {
         let http = HttpMetrics::register(&mut metrics::registry());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = serve::public(api::router(state), http, Limits::default());
+        let router = serve::public(
+            api::router(
+                state,
+                &shop.keys,
+                shop.settings(User::Inventory).consumer_client().shared(),
+            ),
+            http,
+            Limits::default(),
+        );
         tokio::spawn(serve::run(listener, router, ended.clone()));
         let this = Self {
             shop,
@@ -84,8 +97,14 @@ impl Api {
         reply(self.request(Method::GET, path)).await
     }
 
+    /// A request that nobody made before.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
-        reply(self.request(Method::POST, path).bearer_auth(KEY).json(body)).await
+        self.post_with(&Uuid::now_v7().to_string(), path, body).await
+    }
+
+    pub async fn post_with(&self, key: &str, path: &str, body: &Value) -> Reply {
+        let request = self.request(Method::POST, path).bearer_auth(KEY);
+        reply(request.header("idempotency-key", key).json(body)).await
     }
 
     pub async fn create(&self, name: &str, description: &str) -> String {
@@ -122,11 +141,26 @@ pub fn names(list: &Value) -> Vec<String> {
 pub async fn reply(request: reqwest::RequestBuilder) -> Reply {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = response.json().await.unwrap();
+    let bytes = response.bytes().await.unwrap();
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap()
+    };
     Reply { status, headers, body }
 }
 
 impl Reply {
+    pub fn is_replayed(&self) -> bool {
+        self.headers.contains_key("idempotent-replayed")
+    }
+
+    /// 503 that says when to come again.
+    pub fn is_away(&self, code: &str) {
+        self.is_problem(503, code);
+        assert!(self.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0);
+    }
+
     pub fn is_problem(&self, status: u16, code: &str) {
         assert_eq!(
             (self.status.as_u16(), &self.body["code"]),

@@ -6,6 +6,9 @@
 )]
 
 pub mod api;
+pub mod books;
+pub mod consumer;
+pub mod process;
 
 use std::{collections::HashMap, future::Future, time::Duration};
 
@@ -20,12 +23,24 @@ use shopwright_domain::{
     money::{Amount, Currency, Money},
     reservation::Reservation,
 };
-use shopwright_inventory::{catalogue::Catalogue, events, product::Product, reservations::Reservations};
-use shopwright_kit::{Redis, RedisSettings, Secret, connection::Timeouts};
+use shopwright_inventory::{
+    catalogue::Catalogue,
+    events,
+    product::Product,
+    repetition::CALLER,
+    reservations::{Ask, Outcome, Request, ReservationError, Reservations},
+};
+use shopwright_kit::{Idempotency, Redis, RedisSettings, RequestKey, Secret, connection::Timeouts};
 use shopwright_redis_stack::{Options, RedisStack};
+use uuid::Uuid;
+
+use books::Books;
 
 pub const SHOP: &str = "demo";
 pub const PASSWORD: &str = "a password of the tests";
+
+/// How often a condition is looked at.
+pub const LOOK: Duration = Duration::from_millis(20);
 
 /// A loaded machine must not fail a test.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +50,19 @@ pub struct Shop {
     pub keys: ShopKeys,
     /// Everything may be looked at and prepared with it.
     pub harness: MultiplexedConnection,
+}
+
+/// A connection that may do everything and waits for long.
+pub async fn harness(stack: &RedisStack) -> MultiplexedConnection {
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
+    stack
+        .client()
+        .unwrap()
+        .get_multiplexed_async_connection_with_config(&patient)
+        .await
+        .unwrap()
 }
 
 pub fn options() -> Options {
@@ -51,16 +79,12 @@ pub fn options() -> Options {
 
 impl Shop {
     pub async fn start() -> Self {
-        let stack = RedisStack::start_async(options()).await.unwrap();
-        let patient = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let harness = stack
-            .client()
-            .unwrap()
-            .get_multiplexed_async_connection_with_config(&patient)
-            .await
-            .unwrap();
+        Self::start_with(options()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        let stack = RedisStack::start_async(options).await.unwrap();
+        let harness = harness(&stack).await;
         Self {
             stack,
             keys: ShopKeys::new(SHOP),
@@ -105,8 +129,47 @@ impl Shop {
 
     pub async fn product(&self, price: i64, stock: i64) -> ProductId {
         let product = product(price, stock);
-        self.catalogue().create(&product, stock, &meta()).await.unwrap();
+        let created = self.catalogue().create(&product, stock, &meta(), &request()).await;
+        assert_eq!(created.unwrap(), None);
         product.id
+    }
+
+    /// Makes one request.
+    pub async fn ask(&self, ask: Ask<'_>) -> Outcome {
+        ask_once(&self.reservations(), ask).await.unwrap()
+    }
+
+    pub async fn reserve(&self, order: OrderId, lines: &[Line]) -> Outcome {
+        self.ask(Ask::Reserve(&placed(order, lines))).await
+    }
+
+    pub async fn release(&self, order: OrderId) -> Outcome {
+        self.ask(Ask::Release(order)).await
+    }
+
+    pub async fn commit(&self, order: OrderId) -> Outcome {
+        self.ask(Ask::Commit(order)).await
+    }
+
+    /// The books, which must be in order.
+    pub async fn books(&self) -> Books {
+        let books = Books::read(self).await;
+        assert_eq!(books.check(), Ok(()));
+        books
+    }
+
+    /// A command with all rights.
+    pub async fn execute(&self, words: &[&str]) {
+        redis::cmd(words[0])
+            .arg(&words[1..])
+            .query_async::<redis::Value>(&mut self.harness.clone())
+            .await
+            .unwrap();
+    }
+
+    pub async fn letters(&self) -> Vec<HashMap<String, String>> {
+        self.entries(&ShopKeys::dead_letters(&self.keys.payments_events(), GROUP_INVENTORY))
+            .await
     }
 
     /// Writes an event as payments does.
@@ -169,17 +232,26 @@ impl Shop {
             .unwrap();
     }
 
-    pub async fn set_stock(&self, product: ProductId, on_hand: i64, reserved: i64) {
-        redis::cmd("HSET")
-            .arg(self.keys.stock(product))
-            .arg("on_hand")
-            .arg(on_hand)
-            .arg("reserved")
-            .arg(reserved)
-            .query_async::<()>(&mut self.harness.clone())
-            .await
-            .unwrap();
+    /// Counts the stock anew, as an adjustment would.
+    pub async fn set_on_hand(&self, product: ProductId, on_hand: i64) {
+        let (before, _) = self.stock(product).await;
+        let key = self.keys.stock(product);
+        for field in ["on_hand", "received"] {
+            self.execute(&["HINCRBY", &key, field, &(on_hand - before).to_string()])
+                .await;
+        }
     }
+}
+
+/// Makes one request.
+pub async fn ask_once(reservations: &Reservations, ask: Ask<'_>) -> Result<Outcome, ReservationError> {
+    let request = Request { ask, event: meta() };
+    reservations.ask(&[request]).await.pop().unwrap()
+}
+
+/// A request of an admin that nobody made before.
+pub fn request() -> Idempotency {
+    RequestKey::new(Uuid::now_v7().to_string(), "POST", "/", b"{}").scoped(CALLER)
 }
 
 pub fn eur() -> Currency {
@@ -230,7 +302,7 @@ where
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

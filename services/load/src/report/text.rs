@@ -72,6 +72,9 @@ impl Report {
         for (call, calls) in &self.calls {
             write_histogram(out, call.as_str(), &calls.given_up.to_string(), &calls.latency)?;
         }
+        if self.placed_to_terminal.count() == 0 {
+            return Ok(());
+        }
         write_histogram(out, "placed to terminal", "", &self.placed_to_terminal)
     }
 

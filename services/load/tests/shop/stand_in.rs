@@ -55,6 +55,8 @@ pub(crate) struct Shop {
     /// While true, requests wait.
     pub(crate) hold: watch::Sender<bool>,
     pub(crate) requests: AtomicU64,
+    /// Streams that were opened from where another one had ended.
+    pub(crate) resumed: AtomicU64,
     orders: Mutex<HashMap<String, watch::Sender<Value>>>,
     effects: Mutex<HashMap<String, Value>>,
     made: AtomicU64,
@@ -90,6 +92,7 @@ impl StandIn {
             fault,
             hold: watch::Sender::new(false),
             requests: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
             orders: Mutex::default(),
             effects: Mutex::default(),
             made: AtomicU64::new(0),
@@ -308,6 +311,11 @@ async fn events(State(shop): State<Arc<Shop>>, Path(id): Path<String>, headers: 
     };
     let mut changes = order.subscribe();
     changes.mark_changed();
+    let last = headers.get("last-event-id").map(|id| id.to_str().unwrap());
+    shop.resumed.fetch_add(u64::from(last.is_some()), Ordering::Relaxed);
+    if last == Some(&order.borrow()["version"].to_string()) {
+        changes.mark_unchanged();
+    }
     let pieces = stream::unfold((changes, order, 0), move |(mut changes, order, count)| {
         let fault = shop.fault;
         async move {

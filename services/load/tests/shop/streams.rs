@@ -1,5 +1,6 @@
 //! Readers of live streams notice what goes back, what stands still and what breaks; a thousand of them fit.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use shopwright_load::report::Report;
@@ -10,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::stand_in::{Fault, StandIn};
 
 async fn watch(fault: Fault) -> Report {
-    let shop = StandIn::start(fault).await;
+    watch_at(&StandIn::start(fault).await).await
+}
+
+async fn watch_at(shop: &StandIn) -> Report {
     let load = Load {
         readers: 10,
         settle: Duration::from_secs(1),
@@ -44,9 +48,16 @@ async fn a_stream_that_stays_behind_is_noticed() {
 
 #[tokio::test]
 async fn a_stream_that_ends_is_opened_again() {
-    let report = watch(Fault::StreamEnds).await;
+    let shop = StandIn::start(Fault::StreamEnds).await;
+    let report = watch_at(&shop).await;
     assert_eq!(report.violation_count(), 0, "{report}");
     assert!(report.streams.ended > 0 && report.streams.opened > 10, "{report}");
+    assert!(
+        shop.shop.resumed.load(Ordering::Relaxed) > 0,
+        "Last-Event-ID was not sent"
+    );
+    // Ten readers, one to two seconds, at least 100 ms between two attempts.
+    assert!(report.streams.opened < 250, "no back-off: {report}");
     assert_eq!(report.streams.confirmed, 10, "{report}");
 }
 

@@ -1,14 +1,18 @@
 //! Asks the provider, and applies its answers to orders. What is about to be asked is on record before it is asked; an
 //! answer that never came is asked for again under the same key, when the order's time comes.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use shopwright_domain::ids::OrderId;
 use shopwright_domain::jobs::{Job, RefundJob};
 use shopwright_domain::money::{Amount, Money};
 use shopwright_domain::order::{ChargeAnswer, Input, Order, RefundAnswer, RefundState, State};
+use shopwright_kit::crash;
 use shopwright_streams::consume::{Entry, Handler, Outcome};
 use tracing::Instrument;
 
-use super::{after, read, report_unknown};
+use super::{after, read, report, report_unknown};
 use crate::act::{ActError, Actor, Happening};
 use crate::provider::Provider;
 
@@ -29,53 +33,50 @@ impl<P: Provider> JobHandler<P> {
         match job {
             Job::Charge(id) => self.charge(id).await,
             Job::Void(id) => self.void(id).await,
-            Job::Lookup(id) => self.answer(id, self.provider.lookup(id).await).await,
+            Job::Lookup(id) => self.answer(id, ask(self.provider.lookup(id)).await).await,
             Job::Refund(refund) => self.refund(refund).await,
         }
     }
 
     async fn charge(&self, id: OrderId) -> Result<(), ActError> {
+        crash::point("payments.job.before_record");
         let order = self.actor.act(id, &Happening::Input(Input::ChargeStarting)).await?;
+        crash::point("payments.job.after_record");
         // Only what stands on record as charging may be charged: not what was called off before this job came.
         if !order.may_charge() {
             return Ok(());
         }
-        let answer = self.provider.charge(id, total(&order)).await;
-        self.answer(id, answer).await
+        self.answer(id, ask(self.provider.charge(id, total(&order))).await)
+            .await
     }
 
     async fn void(&self, id: OrderId) -> Result<(), ActError> {
-        let order = self.load(id).await?;
+        let order = self.actor.store.load(id).await?.ok_or(ActError::Missing)?.order;
         // Nothing else has a charge that could still be on its way.
         if order.state != State::Charging || !order.stop {
             return Ok(());
         }
-        let answer = self.provider.stop(id).await;
-        self.answer(id, answer).await
+        self.answer(id, ask(self.provider.stop(id)).await).await
     }
 
     async fn refund(&self, RefundJob { order_id, refund_id }: RefundJob) -> Result<(), ActError> {
-        let order = self.load(order_id).await?;
-        let refund = self
-            .actor
-            .store
-            .load_refund(refund_id)
-            .await?
-            .ok_or(ActError::Missing)?;
+        let grounds = self.actor.store.grounds(order_id, Some(refund_id), None).await?;
+        let refund = grounds.refund.ok_or(ActError::Missing)?;
         if refund.state != RefundState::Requested {
             return Ok(());
         }
         let money = Money {
             amount: refund.amount,
-            currency: order.currency,
+            currency: refund.currency,
         };
-        let answer = self.provider.refund(refund_id, order_id, money).await;
+        let answer = ask(self.provider.refund(refund_id, order_id, money)).await;
         if answer == RefundAnswer::Failed {
             self.actor.metrics.refunds_refused.inc();
             tracing::error!(order = %order_id, refund = %refund_id, "the provider refused to give the money back");
         }
         if answer != RefundAnswer::Unknown {
             self.actor.act(order_id, &Happening::Refund(refund_id, answer)).await?;
+            crash::point("payments.job.after_store");
         }
         Ok(())
     }
@@ -83,13 +84,18 @@ impl<P: Provider> JobHandler<P> {
     async fn answer(&self, id: OrderId, answer: ChargeAnswer) -> Result<(), ActError> {
         if answer != ChargeAnswer::Unknown {
             self.actor.act(id, &Happening::Input(Input::Charge(answer))).await?;
+            crash::point("payments.job.after_store");
         }
         Ok(())
     }
+}
 
-    async fn load(&self, id: OrderId) -> Result<Order, ActError> {
-        Ok(self.actor.store.load(id).await?.ok_or(ActError::Missing)?.order)
-    }
+/// One question to the provider.
+async fn ask<A>(question: impl Future<Output = A>) -> A {
+    crash::point("payments.job.before_call");
+    let answer = question.await;
+    crash::point("payments.job.after_call");
+    answer
 }
 
 fn total(order: &Order) -> Money {
@@ -117,7 +123,11 @@ impl<P: Provider> Handler for JobHandler<P> {
         );
         match self.work(job).instrument(span).await {
             Ok(()) => Outcome::Done,
-            Err(error) => after(&error),
+            Err(error) => {
+                let outcome = after(&error);
+                report(&[(entry, Arc::new(error))], &self.actor.metrics);
+                outcome
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The consumers: stock answers from inventory's stream, provider jobs from our own. One loop each, with a limit of its
-//! own, so that a slow provider never holds up a stock answer.
+//! The consumers: stock answers from inventory's stream, in batches; provider jobs from our own, each by itself. One loop
+//! each, with a limit of its own, so that a slow provider never holds up a stock answer.
 
 use std::time::Duration;
 
@@ -45,20 +45,28 @@ fn report_unknown(entry: &Entry, kind: &str, metrics: &Metrics) -> Outcome {
 /// delivery, so that an outage makes no dead letters; what only a repair can help is left to the deliveries that it has.
 fn after(error: &ActError) -> Outcome {
     match error {
-        ActError::Store(store) if !store.is_passing() => {
-            tracing::error!(%error, "the entry is left pending");
-            Outcome::Retry
-        }
-        ActError::Store(_) | ActError::Contended => {
-            tracing::warn!(%error, "the entry is tried again");
-            Outcome::RetryAfter(PAUSE)
-        }
-        ActError::Missing => reject(error, "no-such-document"),
-        ActError::Refused(_) => reject(error, "refused"),
+        ActError::Store(store) if !store.is_passing() => Outcome::Retry,
+        ActError::Store(_) | ActError::Contended => Outcome::RetryAfter(PAUSE),
+        ActError::Missing => Outcome::Reject("no-such-document"),
+        ActError::Refused(_) => Outcome::Reject("refused"),
     }
 }
 
-fn reject(error: &ActError, reason: &'static str) -> Outcome {
-    tracing::error!(%error, reason, "the entry cannot be applied; it goes to the dead letters");
-    Outcome::Reject(reason)
+/// Logs what was not done: one line for all that only has to wait, one for each of the others.
+fn report<E: AsRef<ActError>>(failures: &[(&Entry, E)], metrics: &Metrics) {
+    let mut waiting = (0_u64, None);
+    for (entry, error) in failures {
+        let (stream, id, error) = (&entry.stream, entry.id, error.as_ref());
+        match after(error) {
+            Outcome::RetryAfter(_) => waiting = (waiting.0 + 1, Some(error)),
+            Outcome::Reject(reason) => {
+                tracing::error!(%stream, %id, %error, reason, "entry cannot be applied; it goes to the dead letters");
+            }
+            _ => tracing::error!(%stream, %id, %error, "entry cannot be applied; it is left pending"),
+        }
+    }
+    if let (entries, Some(error)) = waiting {
+        metrics.postponed.inc_by(entries);
+        tracing::warn!(entries, %error, "not applied yet; tried again");
+    }
 }

@@ -1,12 +1,13 @@
-//! Applies inventory's answers to orders.
+//! Applies inventory's answers to orders, many at once.
 
-use shopwright_domain::events::StockEvent;
+use shopwright_domain::events::{Content, StockEvent};
+use shopwright_domain::ids::OrderId;
 use shopwright_domain::order::Input;
-use shopwright_streams::consume::{Entry, Handler, Outcome};
-use tracing::Instrument;
+use shopwright_kit::crash;
+use shopwright_streams::consume::{BatchHandler, Entry, Outcome};
 
-use super::{after, read, report_unknown};
-use crate::act::{Actor, Happening};
+use super::{after, read, report, report_unknown};
+use crate::act::Actor;
 
 /// Handles `{NAME-inventory}:events`.
 #[derive(Debug)]
@@ -20,8 +21,11 @@ impl StockHandler {
         Self { actor }
     }
 
-    async fn apply(&self, event: StockEvent) -> Outcome {
-        use shopwright_domain::events::Content;
+    fn input(&self, entry: &Entry) -> Result<(OrderId, Input), Outcome> {
+        let received = read::<StockEvent>(entry, &self.actor.metrics)?;
+        let Some(event) = received.content else {
+            return Err(report_unknown(entry, &received.kind, &self.actor.metrics));
+        };
         let id = event.order_id();
         let input = match event {
             StockEvent::Reserved(reserved) => Input::StockReserved(reserved.lines),
@@ -30,28 +34,34 @@ impl StockHandler {
             StockEvent::CommitRefused(_) => Input::StockCommitRefused,
             StockEvent::Released(_) => Input::StockReleased,
         };
-        match self.actor.act(id, &Happening::Input(input)).await {
-            Ok(_) => Outcome::Done,
-            Err(error) => after(&error),
-        }
+        Ok((id, input))
     }
 }
 
-impl Handler for StockHandler {
-    async fn handle(&self, entry: &Entry) -> Outcome {
-        let received = match read::<StockEvent>(entry, &self.actor.metrics) {
-            Ok(received) => received,
-            Err(outcome) => return outcome,
-        };
-        let Some(event) = received.content else {
-            return report_unknown(entry, &received.kind, &self.actor.metrics);
-        };
-        let span = tracing::info_span!(
-            "stock",
-            kind = received.kind,
-            request_id = received.meta.request_id,
-            traceparent = received.meta.traceparent
-        );
-        self.apply(event).instrument(span).await
+impl BatchHandler for StockHandler {
+    async fn handle(&self, entries: &[Entry]) -> Vec<Outcome> {
+        let mut outcomes = vec![Outcome::Done; entries.len()];
+        let (mut inputs, mut indices) = (Vec::new(), Vec::new());
+        for (index, entry) in entries.iter().enumerate() {
+            match self.input(entry) {
+                Ok(input) => {
+                    inputs.push(input);
+                    indices.push(index);
+                }
+                Err(outcome) => outcomes[index] = outcome,
+            }
+        }
+        crash::point("payments.stock.before_store");
+        let answers = self.actor.act_all(&inputs).await;
+        crash::point("payments.stock.after_store");
+        let mut failures = Vec::new();
+        for (index, answer) in indices.into_iter().zip(answers) {
+            if let Err(error) = answer {
+                outcomes[index] = after(&error);
+                failures.push((&entries[index], error));
+            }
+        }
+        report(&failures, &self.actor.metrics);
+        outcomes
     }
 }

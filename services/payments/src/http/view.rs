@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shopwright_domain::ids::{OrderId, ProductId};
 use shopwright_domain::money::{Amount, Money};
-use shopwright_domain::order::{Order, Reason, State};
+use shopwright_domain::order::{Order, OrderLine, Reason, State};
 
 use crate::store::rfc3339;
 
@@ -31,6 +31,9 @@ pub struct OrderView {
     /// What went back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refunded: Option<Money>,
+    /// What is on its way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_open: Option<Money>,
     /// Why it is where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -89,6 +92,7 @@ impl From<&Order> for OrderView {
             total: order.total.map(money),
             captured: moved(order.captured),
             refunded: moved(order.refunded),
+            refund_open: moved(order.refund_open),
             reason: order.reason,
             version: order.version,
             created_at: rfc3339(order.created_at),
@@ -102,5 +106,82 @@ impl From<&Order> for OrderView {
                 })
                 .collect(),
         }
+    }
+}
+
+impl OrderView {
+    /// As it was when it was placed, whatever became of it: a repeated request to place it is told the same.
+    pub(super) fn as_placed(order: &Order) -> Self {
+        let created_at = rfc3339(order.created_at);
+        let line = |line: &OrderLine| LineView {
+            product_id: line.product_id,
+            quantity: line.quantity,
+            unit_price: None,
+        };
+        Self {
+            id: order.id,
+            state: State::Pending,
+            lines: order.lines.iter().map(line).collect(),
+            subtotal: None,
+            fee: None,
+            total: None,
+            captured: None,
+            refunded: None,
+            refund_open: None,
+            reason: None,
+            version: 1,
+            updated_at: created_at.clone(),
+            timeline: vec![PassageView {
+                state: State::Pending,
+                at: created_at.clone(),
+            }],
+            created_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shopwright_domain::lines::{Line, Lines, PricedLine};
+    use shopwright_domain::money::FeePercent;
+    use shopwright_domain::order::{Input, Outcome, Placing, Policy, decide, place};
+
+    use super::*;
+
+    #[test]
+    fn an_order_is_shown_as_placed_however_far_it_came() {
+        let policy = Policy {
+            order_deadline: 1_000,
+            charge_retry: 1,
+            release_retry: 1,
+            longest_retry: 1,
+            fee: FeePercent::new(20).unwrap(),
+        };
+        let line = Line {
+            product_id: ProductId::generate(),
+            quantity: 2,
+            expected_unit_price: Some(Amount::new(5).unwrap()),
+        };
+        let placing = Placing {
+            id: OrderId::generate(),
+            currency: "EUR".parse().unwrap(),
+            lines: Lines::new(&[line]).unwrap(),
+            request_id: "request".into(),
+            traceparent: String::new(),
+        };
+        let placed = place(placing, 1_000, &policy).order;
+        let priced = PricedLine {
+            product_id: line.product_id,
+            quantity: 2,
+            unit_price: Amount::new(5).unwrap(),
+        };
+        let outcome = decide(&placed, &Input::StockReserved(vec![priced]), 2_000, &policy).unwrap();
+        let Outcome::Advance(decision) = outcome else {
+            panic!("nothing to store")
+        };
+        let reserved = decision.order;
+        assert_ne!(OrderView::from(&reserved), OrderView::from(&placed));
+        assert_eq!(OrderView::as_placed(&reserved), OrderView::from(&placed));
+        assert_eq!(OrderView::as_placed(&placed), OrderView::from(&placed));
     }
 }

@@ -17,7 +17,7 @@ if not state then
     redis.call('HSET', KEYS[1], 'state', state)
   else
     state = 'charged'
-    if limit and amount > limit then state = 'declined' end
+    if fault == 'refused' or (limit and amount > limit) then state = 'declined' end
     -- Some providers store the failure of the first call under its key and repeat it for ever.
     if fault == 'stored_error' then state = 'error' end
     redis.call('HSET', KEYS[1], 'state', state, 'amount', ARGV[2], 'currency', ARGV[3])

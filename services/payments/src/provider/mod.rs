@@ -11,7 +11,11 @@ pub mod simulated;
 pub use simulated::Simulated;
 
 /// A provider of payments. Every call may be repeated under its key, at any time and from any process, and then answers
-/// as the first one did. No answer, an error and "busy" are all `Unknown`, from which nobody concludes anything.
+/// as the first one did: what was charged, stopped, given back or refused stays so for its key, for ever. No answer, an
+/// error and "busy" are all `Unknown`, from which nobody concludes anything.
+///
+/// It keeps a book of its own, and never gives back more of a charge than it took, whatever it is asked: the last guard
+/// of the shop's money is not in the shop.
 pub trait Provider: Send + Sync + 'static {
     /// Take the money, once for this key.
     fn charge(&self, key: OrderId, money: Money) -> impl Future<Output = ChargeAnswer> + Send;
@@ -19,6 +23,6 @@ pub trait Provider: Send + Sync + 'static {
     fn stop(&self, key: OrderId) -> impl Future<Output = ChargeAnswer> + Send;
     /// What has become of this key? Not knowing it is `Unknown`: the charge may still be on its way.
     fn lookup(&self, key: OrderId) -> impl Future<Output = ChargeAnswer> + Send;
-    /// Give money back, once for this refund.
+    /// Give money back, once for this refund. `Failed` is for ever: whoever still wants to, asks with another refund.
     fn refund(&self, id: RefundId, key: OrderId, money: Money) -> impl Future<Output = RefundAnswer> + Send;
 }

@@ -1,6 +1,6 @@
 //! A provider that is none: its own book in Redis, under its own keys and its own ACL user, one script per call.
 //!
-//! Faults are put into its book by whoever tests (`RPUSH {NAME-provider}:faults effect_then_timeout|stored_error|busy`,
+//! Faults are put into its book by whoever tests (`RPUSH {NAME-provider}:faults effect_then_timeout|stored_error|busy|refused`,
 //! met by the next calls; `SET {NAME-provider}:down 1`, met by all). Its latency is the call's, half before the effect and
 //! half after it, so that a caller can die with the effect done and the answer on its way, as with a real one.
 
@@ -12,7 +12,7 @@ use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::keys::ShopKeys;
 use shopwright_domain::money::{Amount, Money};
 use shopwright_domain::order::{ChargeAnswer, RefundAnswer};
-use shopwright_kit::Redis;
+use shopwright_kit::{Redis, crash};
 
 use super::Provider;
 use crate::metrics::Metrics;
@@ -69,6 +69,7 @@ impl Simulated {
             .arg(money.map(|money| money.currency.to_string()).unwrap_or_default())
             .arg(limit);
         let word: Result<String, _> = script.invoke_async(&mut self.redis.idempotent()).await;
+        crash::point("payments.provider.after_effect");
         tokio::time::sleep(self.latency / 2).await;
         match self.word(call, key, &word) {
             "charged" => ChargeAnswer::Charged,
@@ -124,6 +125,7 @@ impl Provider for Simulated {
             .key(self.keys.provider_down())
             .arg(money.amount.to_string());
         let word: Result<String, _> = script.invoke_async(&mut self.redis.idempotent()).await;
+        crash::point("payments.provider.after_effect");
         tokio::time::sleep(self.latency / 2).await;
         match self.word("refund", key, &word) {
             "succeeded" => RefundAnswer::Succeeded,

@@ -1,9 +1,10 @@
 #!lua
 -- Stores one decision, all of it or nothing. The first line lets Redis refuse it whole when memory is out.
--- KEYS: order, due times, events, jobs, refund.
+-- KEYS: order, due times, events, jobs, refund; mark of the request, if it has one.
 -- ARGV: expected version ('0': must not exist), order id, patch of the order, refund or '', due time or '',
+--       channel of changes, new version, record for the mark, milliseconds to keep it,
 --       number of events, then every event and every job as: number of its arguments, field, value, ...
--- Returns 1 when stored, 0 when the order has another version.
+-- Returns 1 when stored, 0 when the order has another version, the record when the request is known already.
 local function refuse(what)
   return redis.error_reply('ADVANCE ' .. what)
 end
@@ -19,16 +20,20 @@ if not expected then return refuse('expected version is no number') end
 if not is_document(ARGV[3]) then return refuse('patch is no document') end
 if ARGV[4] ~= '' and not is_document(ARGV[4]) then return refuse('refund is no document') end
 if ARGV[5] ~= '' and not tonumber(ARGV[5]) then return refuse('due time is no number') end
+if not tonumber(ARGV[7]) then return refuse('new version is no number') end
+if KEYS[6] and not is_document(ARGV[8]) then return refuse('record is no document') end
+-- At most 15 digits, so that the end of it is a time that Redis can hold.
+if KEYS[6] and not (#ARGV[9] <= 15 and ARGV[9]:find('^[1-9]%d*$')) then return refuse('retention is no time') end
 
-local types = { 'ReJSON-RL', 'zset', 'stream', 'stream', 'ReJSON-RL' }
-for index, kind in ipairs(types) do
-  local actual = redis.call('TYPE', KEYS[index]).ok
-  if actual ~= 'none' and actual ~= kind then return refuse('key ' .. index .. ' is a ' .. actual) end
+local types = { 'ReJSON-RL', 'zset', 'stream', 'stream', 'ReJSON-RL', 'string' }
+for index, key in ipairs(KEYS) do
+  local actual = redis.call('TYPE', key).ok
+  if actual ~= 'none' and actual ~= types[index] then return refuse('key ' .. index .. ' is a ' .. actual) end
 end
 
-local events = tonumber(ARGV[6])
+local events = tonumber(ARGV[10])
 if not events then return refuse('number of events is no number') end
-local entries, at = {}, 7
+local entries, at = {}, 11
 while at <= #ARGV do
   local count = tonumber(ARGV[at])
   if not count or count < 2 or count % 2 ~= 0 or at + count > #ARGV then return refuse('entry is incomplete') end
@@ -37,12 +42,15 @@ while at <= #ARGV do
 end
 if events > #entries then return refuse('events are missing') end
 
+local record = KEYS[6] and redis.call('GET', KEYS[6])
+if record then return record end
 local version = 0
 if redis.call('EXISTS', KEYS[1]) == 1 then
   version = tonumber(redis.call('JSON.GET', KEYS[1], '.version'))
 end
 if version ~= expected then return 0 end
 
+if KEYS[6] then redis.call('SET', KEYS[6], ARGV[8], 'PX', ARGV[9]) end
 redis.call('JSON.MERGE', KEYS[1], '$', ARGV[3])
 if ARGV[4] ~= '' then redis.call('JSON.SET', KEYS[5], '$', ARGV[4]) end
 if ARGV[5] ~= '' then
@@ -54,4 +62,6 @@ for index, entry in ipairs(entries) do
   local stream = index <= events and KEYS[3] or KEYS[4]
   redis.call('XADD', stream, '*', unpack(ARGV, entry[1], entry[2]))
 end
+-- A hint to those who watch: whether it goes out decides about nothing.
+redis.pcall('PUBLISH', ARGV[6], ARGV[2] .. ' ' .. ARGV[7])
 return 1

@@ -12,24 +12,27 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use shopwright_domain::access::{DEFAULT_OFF, User, acl_line};
+use shopwright_domain::events::{Meta, StockEvent, StockReserved, encode};
 use shopwright_domain::ids::{OrderId, ProductId};
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
-use shopwright_domain::lines::{Line, Lines};
+use shopwright_domain::lines::{Line, Lines, PricedLine};
 use shopwright_domain::money::{Amount, FeePercent};
-use shopwright_domain::order::{Order, Placing, Policy, State, place};
+use shopwright_domain::order::{Input, Order, Placing, Policy, State, place};
 use shopwright_kit::{Redis, RedisSettings, Secret};
-use shopwright_payments::act::Actor;
+use shopwright_payments::act::{Actor, Happening};
 use shopwright_payments::metrics::Metrics;
 use shopwright_payments::provider::Simulated;
-use shopwright_payments::store::{Committed, Store};
+use shopwright_payments::store::{Committed, Mark, Store};
 use shopwright_redis_stack::{Append, Options, RedisStack};
 use shopwright_streams::consume::{Entry, Fields};
 use shopwright_streams::{Client, Endpoint, group};
 
 mod inventory;
+mod process;
 mod running;
 
-pub use inventory::{Inventory, InventoryHandler};
+pub use inventory::{Inventory, InventoryHandler, UNIT_PRICE};
+pub use process::Process;
 pub use running::Running;
 
 pub const SHOP: &str = "demo";
@@ -169,6 +172,65 @@ impl Shop {
             .collect()
     }
 
+    /// Appends an entry as inventory would, and gives it back as a consumer would be given it.
+    pub async fn stock(&self, event: &StockEvent) -> Entry {
+        let meta = Meta {
+            id: uuid::Uuid::now_v7().to_string(),
+            ..Meta::default()
+        };
+        let mut command = redis::cmd("XADD");
+        command.arg(self.keys.inventory_events()).arg("*");
+        for (name, value) in encode(event, &meta) {
+            command.arg(name).arg(value);
+        }
+        command.exec_async(&mut self.harness().await).await.unwrap();
+        self.entries(&self.keys.inventory_events()).await.pop().unwrap()
+    }
+
+    /// The kinds of all events of an order, oldest first.
+    pub async fn told(&self, id: OrderId) -> Vec<String> {
+        self.kinds(&self.keys.payments_events(), id).await
+    }
+
+    /// The kinds of all jobs of an order, oldest first.
+    pub async fn asked(&self, id: OrderId) -> Vec<String> {
+        self.kinds(&self.keys.payments_jobs(), id).await
+    }
+
+    async fn kinds(&self, stream: &str, id: OrderId) -> Vec<String> {
+        let id = id.to_string();
+        let entries = self.entries(stream).await.into_iter();
+        entries
+            .filter(|entry| entry.fields.text("subject") == Some(&id))
+            .map(|entry| entry.fields.text("type").unwrap().to_owned())
+            .collect()
+    }
+
+    /// Entries of both streams that payments reads which were taken and not acknowledged.
+    pub async fn pending(&self) -> u64 {
+        let mut sum = 0;
+        for stream in [self.keys.inventory_events(), self.keys.payments_jobs()] {
+            let summary: (u64, redis::Value, redis::Value, redis::Value) = redis::cmd("XPENDING")
+                .arg(stream)
+                .arg(GROUP_PAYMENTS)
+                .query_async(&mut self.harness().await)
+                .await
+                .unwrap();
+            sum += summary.0;
+        }
+        sum
+    }
+
+    /// Dead letters of both streams that payments reads.
+    pub async fn buried(&self) -> usize {
+        let mut sum = 0;
+        for stream in [self.keys.inventory_events(), self.keys.payments_jobs()] {
+            let dead = ShopKeys::dead_letters(&stream, GROUP_PAYMENTS);
+            sum += self.entries(&dead).await.len();
+        }
+        sum
+    }
+
     /// What the provider's book says of an order: state, captured, refunded.
     pub async fn book(&self, id: OrderId) -> (Option<String>, i64, i64) {
         type Row = (Option<String>, Option<i64>, Option<i64>);
@@ -206,6 +268,20 @@ pub fn patient() -> Policy {
     }
 }
 
+/// A new `Idempotency-Key` that nobody guesses.
+pub fn request_key() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// What a request of this key is known by.
+pub fn mark(key: &str) -> Mark {
+    Mark {
+        id: sha256_hex(key),
+        record: format!(r#"{{"fingerprint":"f","status":202,"id":"{key}"}}"#),
+        retention: Duration::from_hours(1),
+    }
+}
+
 pub fn placing(quantity: u32) -> Placing {
     let line = Line {
         product_id: ProductId::generate(),
@@ -224,8 +300,29 @@ pub fn placing(quantity: u32) -> Placing {
 pub async fn placed(actor: &Actor, quantity: u32) -> Order {
     let now = actor.store.now().await.unwrap();
     let decision = place(placing(quantity), now, &actor.policy);
-    assert_eq!(actor.store.commit(&decision).await.unwrap(), Committed::Stored);
+    assert_eq!(actor.store.commit(&decision, None).await.unwrap(), Committed::Stored);
     decision.order
+}
+
+/// Inventory's answer that it holds all of an order's lines, at its one price.
+pub fn reserved(order: &Order) -> StockEvent {
+    let price = |line: &shopwright_domain::order::OrderLine| PricedLine {
+        product_id: line.product_id,
+        quantity: line.quantity,
+        unit_price: Amount::new(UNIT_PRICE).unwrap(),
+    };
+    StockEvent::Reserved(StockReserved {
+        order_id: order.id,
+        lines: order.lines.iter().map(price).collect(),
+    })
+}
+
+/// The same as it happens to the order.
+pub fn reserving(order: &Order) -> Happening {
+    let StockEvent::Reserved(StockReserved { lines, .. }) = reserved(order) else {
+        unreachable!()
+    };
+    Happening::Input(Input::StockReserved(lines))
 }
 
 pub async fn order(actor: &Actor, id: OrderId) -> Order {

@@ -57,7 +57,10 @@ impl Running {
     pub fn payments(&mut self, shop: &Shop, actor: &Actor, provider: &Simulated) {
         let client = shop.streams(User::Payments);
         let stock = loop_settings(shop.keys.inventory_events(), GROUP_PAYMENTS);
-        self.consume(client.clone(), stock, StockHandler::new(actor.clone()));
+        let (handler, shutdown, reader) = (StockHandler::new(actor.clone()), self.token(), client.clone());
+        self.spawn(async move {
+            consume::run_batches(reader, stock, Arc::new(handler), Arc::default(), shutdown).await;
+        });
         let jobs = loop_settings(shop.keys.payments_jobs(), GROUP_PAYMENTS);
         self.consume(client, jobs, JobHandler::new(actor.clone(), provider.clone()));
     }
