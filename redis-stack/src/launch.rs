@@ -1,8 +1,8 @@
 //! Starts one redis-server process and waits until it is ready. Touches its process, port and folder only.
 
 use crate::install::Installation;
-use crate::process;
 use crate::server::{Append, HARNESS_USER, HOST, Options, StartError, system};
+use shopwright_processes::{AtOurEnd, spawn};
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -73,7 +73,7 @@ pub(crate) fn launch(
     let arguments = arguments(installation, options, directory, port);
     let other = other_server(options);
     let server = other.as_deref().unwrap_or(&installation.redis_server);
-    let mut child = process::spawn(server, |command: &mut Command| {
+    let mut child = spawn(server, AtOurEnd::Kill, |command: &mut Command| {
         if other.is_none() {
             command.env("LD_LIBRARY_PATH", &installation.lib);
         }

@@ -4,7 +4,6 @@
 
 mod install;
 mod launch;
-mod process;
 mod server;
 
 pub use install::{InstallError, Installation, install};

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use shopwright_domain::access::{self, User};
+use shopwright_domain::access::User;
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
+use shopwright_processes::{Processes, free_address};
 use shopwright_redis_stack::{Append, Options, RedisStack};
+use shopwright_storm::accounts::Passwords;
 
 use crate::interrupt::Interrupt;
-use crate::processes::{Processes, free_address};
 use crate::steps::Steps;
 use crate::storefront::Shop;
 use crate::workspace;
@@ -35,7 +36,7 @@ pub(crate) async fn run(once: bool) -> Result<()> {
     let redis = steps.run("start Redis Stack", || {
         Ok(RedisStack::start(Options {
             append: Append::Always,
-            acl: passwords.acl(),
+            acl: passwords.acl(SHOP),
             ..Options::default()
         })?)
     })?;
@@ -77,37 +78,6 @@ fn private_folder() -> Result<tempfile::TempDir> {
         .prefix("shopwright-dev-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir()?)
-}
-
-/// One random password for each Redis user.
-struct Passwords(Vec<(User, String)>);
-
-impl Passwords {
-    fn random() -> Self {
-        Self(User::ALL.iter().map(|user| (*user, workspace::random_word())).collect())
-    }
-
-    fn acl(&self) -> Vec<String> {
-        let mut lines = vec![access::DEFAULT_OFF.to_owned()];
-        lines.extend(
-            self.0
-                .iter()
-                .map(|(user, password)| access::acl_line(*user, SHOP, &sha256_hex(password))),
-        );
-        lines
-    }
-
-    fn of(&self, wanted: User) -> String {
-        self.0
-            .iter()
-            .find(|(user, _)| *user == wanted)
-            .map(|(_, password)| password.clone())
-            .unwrap_or_default()
-    }
-}
-
-fn sha256_hex(text: &str) -> String {
-    workspace::hexadecimal(&Sha256::digest(text))
 }
 
 /// What the operator does in a cluster: groups exist before traffic, at the beginning of their streams.
@@ -165,14 +135,19 @@ fn start_services(
         ("PROVIDER_PASSWORD", passwords.of(User::Provider)),
     ];
     let mut start = |name: &str, program: &Path, command: &str, environment: Vec<(&'static str, String)>| {
-        processes.start(name, program, &[command], &environment)
+        processes
+            .start(name, program, &[command], &environment)
+            .with_context(|| format!("cannot start {name}"))
     };
     let environment = service(User::Inventory, "inventory", &serving(inventory_address))?;
     start("inventory", inventory, "serve", environment)?;
     let mut environment = service(User::Payments, "payments", &serving(payments_address))?;
     environment.push((
         "ORDER_TOKEN_KEYS",
-        format!("1:{}", sha256_hex(&workspace::random_word())),
+        format!(
+            "1:{}",
+            workspace::hexadecimal(&Sha256::digest(workspace::random_word()))
+        ),
     ));
     start("payments", payments, "serve", environment)?;
     start(
@@ -201,8 +176,10 @@ fn start_services(
 /// Returns when a process has ended, which none should.
 async fn watch(processes: &mut Processes) -> anyhow::Error {
     loop {
-        if let Err(error) = processes.check() {
-            return error;
+        match processes.ended() {
+            Ok(None) => {}
+            Ok(Some(ended)) => return ended.into(),
+            Err(error) => return error.into(),
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

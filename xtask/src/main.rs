@@ -16,10 +16,10 @@ mod load;
 mod model;
 mod order_tables;
 mod preflight;
-mod processes;
 mod report;
 mod steps;
 mod storefront;
+mod storm;
 mod test;
 mod up;
 mod verify;
@@ -89,6 +89,8 @@ enum Command {
         /// Only these scopes, by name.
         scopes: Vec<String>,
     },
+    /// Run the shop on loopback under kills, freezes, a bad network and a slow disk, and prove that nothing is lost or doubled.
+    Storm(storm::Arguments),
     /// Try a part on random hostile histories for as long as you like; `test` does so for a few seconds.
     Fuzz {
         #[command(subcommand)]
@@ -152,6 +154,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Gen { check: false } => generate::write(),
         Command::Image { output } => image::run(&output),
         Command::Model { scopes } => model::run(&scopes),
+        Command::Storm(arguments) => storm::run(&arguments),
         Command::Fuzz {
             what: Fuzz::Backlog { samples, seed },
         } => fuzz::backlog(samples, seed),

@@ -104,8 +104,14 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> Result<()> {
 
 /// Builds the named binaries in the development profile and returns their paths, in the order asked for.
 pub(crate) fn build_binaries(names: &[&str]) -> Result<Vec<PathBuf>> {
+    build_binaries_with(names, &[])
+}
+
+/// The same, with more arguments for cargo.
+pub(crate) fn build_binaries_with(names: &[&str], arguments: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = cargo()?;
     command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+    command.args(arguments);
     for name in names {
         command.args(["--package", name]);
     }

@@ -1,6 +1,7 @@
 //! Starts child processes that cannot outlive this one. Touches processes only.
 
 use std::io;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::sync::{Mutex, OnceLock};
@@ -8,18 +9,36 @@ use std::thread;
 
 type Spawn = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// Starts `program` so that the kernel kills it when this process ends, however it ends.
+/// What the kernel sends a child when this process ends, however it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOurEnd {
+    /// SIGTERM: it may finish what it has in hand.
+    Terminate,
+    /// SIGKILL.
+    Kill,
+}
+
+impl AtOurEnd {
+    fn signal(self) -> &'static str {
+        match self {
+            Self::Terminate => "TERM",
+            Self::Kill => "KILL",
+        }
+    }
+}
+
+/// Starts `program` so that the kernel signals it when this process ends.
 ///
 /// The kernel ties the parent-death signal to the parent's *thread*. A test's thread ends long before a server that
 /// several tests share, so one thread that never ends does all the starting.
 ///
 /// `prepare` receives the command to add arguments, environment and streams to.
-pub(crate) fn spawn(program: &std::path::Path, prepare: impl Fn(&mut Command)) -> io::Result<Child> {
+pub fn spawn(program: &Path, at_our_end: AtOurEnd, prepare: impl Fn(&mut Command)) -> io::Result<Child> {
     let mut bound = Command::new("setpriv");
-    bound.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    bound.args(["--pdeathsig", at_our_end.signal(), "--"]).arg(program);
     prepare(&mut bound);
     match spawn_on_lasting_thread(bound) {
-        // No setpriv here: the child is still killed on drop, only not when this process is killed itself.
+        // No setpriv here: the child is still ended on drop, only not when this process is killed itself.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut plain = Command::new(program);
             prepare(&mut plain);
