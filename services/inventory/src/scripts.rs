@@ -35,7 +35,8 @@ impl<'a> Call<'a> {
 /// means that of none is known whether it ran. A call that met a dropped connection is sent once more, so the scripts must
 /// recognise a repetition.
 ///
-/// A Redis that does not know a script, as after a restart, is given it and asked again for what it could not run.
+/// A Redis that does not know a script, as after a restart, is given it and asked again for what it could not run, which
+/// then runs behind the others.
 ///
 /// Commands used: EVALSHA, SCRIPT LOAD.
 pub(crate) async fn send(redis: &Redis, calls: &[&Call<'_>]) -> RedisResult<Vec<RedisResult<Value>>> {

@@ -227,7 +227,9 @@ async fn a_consumer_killed_again_and_again_loses_and_doubles_nothing() {
         .await;
         drop(process);
     }
-    let last = Process::start(process::consume(&shop, "pod-last"));
+    let mut last = Process::start(process::consume(&shop, "pod-last"));
+    // Not before it listens to signals.
+    last.says("consuming");
     eventually("nothing is left", || is_drained(&shop)).await;
     assert!(last.end().await.0.success(), "it ends on SIGTERM");
     shop.books().await;
