@@ -43,6 +43,7 @@ pub async fn check(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<V
         patience: Duration::ZERO,
         // Nobody else places orders here.
         expected: Some(Expected::of_journal(journal, true)),
+        ..Options::default()
     };
     let report = verify(&mut books, &options).await?;
     let written = Written::new(journal);
