@@ -107,24 +107,28 @@ fn problem(what: impl Into<String>, fix: impl Into<String>) -> Problem {
     }
 }
 
-fn programs() -> Vec<Problem> {
+/// Whether this program is missing, with the Debian package that brings it, if one does, and why it is needed.
+pub fn program(name: &str, package: Option<&'static str>, why: &str) -> Option<Problem> {
     let path = env::var_os("PATH").unwrap_or_default();
     // A user's PATH often lacks the folders of root's programs; the cluster looks there all the same.
-    let folders: Vec<_> = env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .collect();
-    let missing = PROGRAMS
+    let mut folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    if folders.any(|folder| folder.join(name).is_file()) {
+        return None;
+    }
+    Some(Problem {
+        what: format!("{name} is missing"),
+        fix: package.map_or_else(
+            || why.to_owned(),
+            |package| format!("apt-get install {package} ({why})"),
+        ),
+        package,
+    })
+}
+
+fn programs() -> Vec<Problem> {
+    let mut problems: Vec<Problem> = PROGRAMS
         .iter()
-        .filter(|(name, ..)| !folders.iter().any(|folder| folder.join(name).is_file()));
-    let mut problems: Vec<Problem> = missing
-        .map(|(name, package, why)| Problem {
-            what: format!("{name} is missing"),
-            fix: package.map_or_else(
-                || (*why).to_owned(),
-                |package| format!("apt-get install {package} ({why})"),
-            ),
-            package: *package,
-        })
+        .filter_map(|(name, package, why)| program(name, *package, why))
         .collect();
     if let Ok(output) = Command::new("go")
         .args(["env", "GOVERSION"])

@@ -3,11 +3,28 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Result, bail};
-use shopwright_cluster::preflight;
+use shopwright_cluster::preflight::{self, Problem};
 
 /// Checks the machine; missing Debian packages are installed after a yes (`--yes`, or CI, is one).
 pub(crate) fn ensure(yes: bool) -> Result<()> {
-    let problems = preflight::check();
+    ensure_none(yes, preflight::check)
+}
+
+/// The same, and what only the tests need.
+pub(crate) fn ensure_for_tests(yes: bool) -> Result<()> {
+    ensure_none(yes, || {
+        let mut problems = preflight::check();
+        problems.extend(preflight::program(
+            "strace",
+            Some("strace"),
+            "makes the disk slow in a storm",
+        ));
+        problems
+    })
+}
+
+fn ensure_none(yes: bool, check: impl Fn() -> Vec<Problem>) -> Result<()> {
+    let problems = check();
     let packages: Vec<&str> = problems.iter().filter_map(|problem| problem.package).collect();
     if !packages.is_empty() && rustix::process::geteuid().is_root() {
         eprintln!("missing Debian packages: {}", packages.join(" "));
@@ -15,7 +32,7 @@ pub(crate) fn ensure(yes: bool) -> Result<()> {
             preflight::install_packages(&problems)?;
         }
     }
-    let problems = preflight::check();
+    let problems = check();
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(|problem| format!("  - {problem}")).collect();
         bail!("this machine cannot run a cluster:\n{}", lines.join("\n"));

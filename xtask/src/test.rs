@@ -2,17 +2,24 @@
 //! it boots for this run alone. Ends with a line that counts the tests.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use shopwright_storm::plan::Durability;
+
 use crate::report::Tally;
 use crate::steps::{self, Steps};
-use crate::{charts, cluster_tests, dev, generate, preflight, workspace};
+use crate::{charts, cluster_tests, dev, generate, preflight, storm, workspace};
 
 /// The steps that need neither root nor a cluster.
-const QUICK_STEPS: usize = 5;
+const QUICK_STEPS: usize = 8;
 /// Before the cluster's own: the machine, Kubernetes, the charts.
 const SLOW_STEPS: usize = 3;
+const STORM: Duration = Duration::from_secs(60);
+const STORM_SEED: u64 = 1;
+/// Orders a second. Other numbers of them are up to `cargo xtask storm`.
+const STORM_RATE: f64 = 50.0;
 
 /// Runs every test; with `quick` only what needs neither root nor a cluster.
 pub(crate) fn run(quick: bool, yes: bool) -> Result<()> {
@@ -24,7 +31,7 @@ pub(crate) fn run(quick: bool, yes: bool) -> Result<()> {
     let mut steps = Steps::new(total);
     let mut tally = Tally::default();
     if !quick {
-        steps.run("look at the machine", || preflight::ensure(yes))?;
+        steps.run("look at the machine", || preflight::ensure_for_tests(yes))?;
     }
     steps.run("formatting", || {
         workspace::run(workspace::cargo()?.args(["fmt", "--all", "--check"]))
@@ -35,6 +42,11 @@ pub(crate) fn run(quick: bool, yes: bool) -> Result<()> {
         cargo_test(&mut tally, &["--workspace", "--lib", "--bins", "--tests"], &[])
     })?;
     steps.run("the shop on loopback", || workspace::block_on(dev::run(true))?)?;
+    let binaries = steps.run("build the services with their crash points", storm::binaries)?;
+    steps.run("die at each crash point", || storm::die_at_each_crash_point(&binaries))?;
+    steps.run("a storm", || {
+        storm::blow(&binaries, STORM, STORM_SEED, Durability::Always, STORM_RATE)
+    })?;
     if quick {
         eprintln!("left out by --quick: the charts and everything on a real Kubernetes");
     } else {
