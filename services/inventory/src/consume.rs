@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use shopwright_domain::keys::{GROUP_INVENTORY, ShopKeys};
-use shopwright_kit::{Redis, admin, consumer_metrics, metrics, schema::Duty, serve, shutdown, telemetry};
+use shopwright_kit::{Admission, Redis, admin, consumer_metrics, metrics, schema::Duty, serve, shutdown, telemetry};
 use shopwright_streams::consume::{self, Counters, LARGEST_BATCH};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::{
     cli::ConsumeArguments,
     reactions::{ReactionMetrics, Reactions},
     reservations::Reservations,
-    schema::{Admitted, schema},
+    schema::schema,
 };
 
 /// Consumes until SIGTERM or SIGINT, then finishes what is in hand.
@@ -49,7 +49,10 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
     let mut registry = metrics::registry();
     let reaction_metrics = ReactionMetrics::register(&mut registry);
     consumer_metrics::register(&mut registry, vec![(settings.key.clone(), Arc::clone(&counters))]);
-    let readiness = admin::Readiness::new(shutdown.clone()).check("redis", redis.readiness());
+    let admission = Admission::default();
+    let readiness = admin::Readiness::new(shutdown.clone())
+        .check("redis", redis.readiness())
+        .check("schema", admission.readiness());
 
     // Probes and metrics are answered until the last entry is done, so that a long drain can be watched.
     let drained = CancellationToken::new();
@@ -59,20 +62,19 @@ pub async fn run(arguments: ConsumeArguments) -> anyhow::Result<()> {
         drained.clone(),
     ));
     let watching = tokio::spawn(redis.clone().watch(drained.clone()));
-    let schema = schema(&keys);
+    let kept = admission.clone();
+    let kept = tokio::spawn(kept.keep(schema(&keys), redis.clone(), Duty::Check, shutdown.clone()));
+
     // Nothing is read before: an entry that is read and not handled would wait for its next delivery.
-    schema.admit(&redis, Duty::Check, &shutdown).await?;
-    let admission = Admitted::default().keep(schema, redis.clone(), Duty::Check, shutdown.clone());
-    let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
-    let client = redis_settings.consumer_client();
-    let (outcome, admission) = tokio::join!(
-        consume::run_batches(client, settings, handler, counters, shutdown),
-        admission
-    );
-    tracing::info!(unfinished = outcome.unfinished, "drained");
+    if admission.granted(&shutdown).await {
+        let handler = Arc::new(Reactions::new(Reservations::new(redis, keys), reaction_metrics));
+        let client = redis_settings.consumer_client();
+        let outcome = consume::run_batches(client, settings, handler, counters, shutdown).await;
+        tracing::info!(unfinished = outcome.unfinished, "drained");
+    }
     drained.cancel();
     admin.await??;
     watching.await?;
-    admission?;
+    kept.await??;
     Ok(())
 }

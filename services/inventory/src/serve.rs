@@ -3,7 +3,7 @@
 use anyhow::Context;
 use shopwright_domain::{access::User, keys::ShopKeys};
 use shopwright_kit::{
-    AdminKey, Redis, Secret, admin,
+    AdminKey, Admission, Redis, Secret, admin,
     metrics::{self, HttpMetrics},
     schema::Duty,
     search_index::IndexReady,
@@ -16,7 +16,7 @@ use crate::{
     api::{self, ApiState},
     catalogue::Catalogue,
     cli::ServeArguments,
-    schema::{Admitted, schema},
+    schema::schema,
 };
 
 /// Serves until SIGTERM or SIGINT.
@@ -52,29 +52,28 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
 
     let mut registry = metrics::registry();
     let http = HttpMetrics::register(&mut registry);
+    let admission = Admission::default();
     let readiness = admin::Readiness::new(shutdown.clone())
         .check("redis", redis.readiness())
+        .check("schema", admission.readiness())
         .check("search_index", index_ready.readiness());
-    let admitted = Admitted::default();
-    let admission = admitted
-        .clone()
-        .keep(schema(&keys), redis.clone(), Duty::Raise, shutdown.clone());
+    let kept = admission.clone();
+    let kept = tokio::spawn(kept.keep(schema(&keys), redis.clone(), Duty::Raise, shutdown.clone()));
     let state = ApiState {
         catalogue: Catalogue::new(redis, keys.clone()),
         admin_key,
         currency: arguments.shop_currency,
     };
     let routes = api::router(state, &keys, redis_settings.consumer_client().shared());
-    let api = serve::public(admitted.guard(routes), http, Limits::default());
+    let api = serve::public(admission.guard(routes), http, Limits::default());
 
-    let ((), (), admission) = tokio::try_join!(
+    tokio::try_join!(
         serve::run(listener, api, shutdown.clone()),
-        serve::run(admin_listener, admin::router(registry, readiness), shutdown.clone()),
-        async { Ok(admission.await) },
+        serve::run(admin_listener, admin::router(registry, readiness), shutdown),
     )?;
-    // Both end with the shutdown token; an error here could only be a panic of theirs, which is worth a failed exit.
+    // All end with the shutdown token. The first two fail only by a panic, which is worth a failed exit.
     background.await?;
     watching.await?;
-    admission?;
+    kept.await??;
     Ok(())
 }

@@ -12,6 +12,7 @@ use shopwright_streams::group::{StartFrom, ensure};
 use shopwright_streams::{Client, Endpoint, Secret};
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::patient;
 use crate::database::Database;
 use crate::shop::Shop;
 
@@ -64,7 +65,7 @@ pub async fn keep_groups(shop: &Shop) -> Result<Infallible> {
 pub async fn trouble_provider(shop: &Shop, seed: u64, over: &CancellationToken) -> Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
     let faults = shop.keys.provider_faults();
-    let mut provider = shop.provider.client()?.get_multiplexed_async_connection().await?;
+    let mut provider = patient(&shop.provider.client()?).await?;
     while !over.is_cancelled() {
         let fault = FAULTS[random.random_range(0..FAULTS.len())];
         // Not one on top of another, or there would be only faults when the shop has been closed for a while.

@@ -31,6 +31,7 @@ pub mod verified;
 pub use arena::Interrupted;
 
 mod arena;
+mod connection;
 
 #[cfg(test)]
 mod plan_tests;

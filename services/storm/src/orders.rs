@@ -8,6 +8,7 @@ use shopwright_domain::order::State;
 use shopwright_load::journal::{Fact, Record};
 use uuid::Uuid;
 
+use crate::connection::patient;
 use crate::database::Died;
 use crate::losses::{is_permitted, made_at};
 use crate::shop::Shop;
@@ -116,7 +117,7 @@ fn has_ended(state: &str) -> bool {
 
 /// The state of every order there is.
 async fn states(shop: &Shop) -> Result<BTreeMap<OrderId, String>> {
-    let mut redis = shop.database.client().get_multiplexed_async_connection().await?;
+    let mut redis = patient(shop.database.client()).await?;
     let prefix = shop.keys.order_prefix();
     let (mut keys, mut cursor) = (BTreeSet::new(), 0_u64);
     loop {

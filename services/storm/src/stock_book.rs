@@ -13,6 +13,7 @@ use shopwright_domain::ids::ProductId;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::connection::patient;
 use crate::database::{Died, unix_milliseconds};
 use crate::losses::is_permitted;
 use crate::shop::Shop;
@@ -123,7 +124,7 @@ impl StockBook {
 
     /// Compares with what inventory has received, product by product.
     pub async fn compare(&self, shop: &Shop, deaths: &[Died]) -> Result<Compared> {
-        let mut redis = shop.database.client().get_multiplexed_async_connection().await?;
+        let mut redis = patient(shop.database.client()).await?;
         let mut compared = Compared {
             done: self.adjusted.len(),
             refused: self.refused,

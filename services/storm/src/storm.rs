@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arena::within;
 use crate::conduct::Stage;
+use crate::connection::patient;
 use crate::database::Growth;
 use crate::plan::{Durability, Forecast, plan};
 use crate::proxy::Weather;
@@ -132,7 +133,7 @@ fn calm(shop: &Shop) -> Result<()> {
 }
 
 async fn redis_version(shop: &Shop) -> Result<String> {
-    let mut redis = shop.database.client().get_multiplexed_async_connection().await?;
+    let mut redis = patient(shop.database.client()).await?;
     let information: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await?;
     information
         .lines()

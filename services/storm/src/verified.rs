@@ -12,13 +12,12 @@ use shopwright_load::journal::Record;
 use shopwright_streams::{EntryId, dead_letter};
 use shopwright_verify::{Books, Expected, Finding, Invariant, Options, Report, verify};
 
+use crate::connection::patient;
 use crate::database::Died;
 use crate::duties::{client, groups};
 use crate::losses::Written;
 use crate::shop::Shop;
 
-/// For one answer: a script may read many documents.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Of one group, more than any storm makes.
 const MOST_LETTERS: usize = 1_000_000;
 
@@ -95,10 +94,8 @@ async fn letters_without_a_loss(shop: &Shop, of_a_loss: impl Fn(OrderId) -> bool
 
 async fn connect(shop: &Shop, address: SocketAddr) -> Result<MultiplexedConnection> {
     let (user, password) = (User::Verify.name(), shop.passwords.of(User::Verify));
-    let configuration = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
-    Ok(redis::Client::open(format!("redis://{user}:{password}@{address}/"))?
-        .get_multiplexed_async_connection_with_config(&configuration)
-        .await?)
+    let client = redis::Client::open(format!("redis://{user}:{password}@{address}/"))?;
+    patient(&client).await
 }
 
 impl Display for Verified {
