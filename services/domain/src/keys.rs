@@ -108,7 +108,12 @@ impl ShopKeys {
 
     /// JSON document of a refund.
     pub fn refund(&self, id: RefundId) -> String {
-        format!("{}refund:{id}", self.payments_prefix())
+        format!("{}{id}", self.refund_prefix())
+    }
+
+    /// What every refund's key begins with.
+    pub fn refund_prefix(&self) -> String {
+        self.payments_prefix() + "refund:"
     }
 
     /// Sorted set of order ids by due time, in milliseconds of Redis TIME.

@@ -9,6 +9,7 @@
 //! Touches processes and folders it made, ports of loopback, nothing else; all of it ends and goes with it.
 
 pub mod accounts;
+pub mod books;
 pub mod conduct;
 pub mod crash_points;
 pub mod database;
@@ -17,6 +18,7 @@ pub mod dice;
 pub mod duties;
 pub mod fleet;
 pub mod losses;
+pub mod marks;
 pub mod orders;
 pub mod plan;
 pub mod proxy;
@@ -32,6 +34,8 @@ pub use arena::Interrupted;
 
 mod arena;
 mod connection;
+mod documents;
+mod mildness;
 
 #[cfg(test)]
 mod plan_tests;

@@ -1,20 +1,19 @@
-//! What has become of the orders of a journal: reads their documents in the main Redis, as the harness.
+//! What has become of the orders of a journal. Reads their documents in the main Redis, as the harness.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result};
-use shopwright_domain::ids::OrderId;
+use anyhow::Result;
+use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::order::State;
 use shopwright_load::journal::{Fact, Record};
 use uuid::Uuid;
 
 use crate::connection::patient;
 use crate::database::Died;
+use crate::documents;
 use crate::losses::{is_permitted, made_at};
+use crate::marks::Marks;
 use crate::shop::Shop;
-
-/// Documents a round trip.
-const BATCH: usize = 500;
 
 /// An accepted order that is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +41,10 @@ pub struct Fates {
     pub stuck: Vec<(OrderId, String)>,
     /// Accepted, and not there.
     pub lost: Vec<Lost>,
-    /// Keys under which there are two orders.
-    pub doubled: Vec<Uuid>,
+    /// Those that are there, and not what is remembered of the request of any shopper.
+    pub orders_of_nobody: Vec<OrderId>,
+    /// Refunds that are there, and not what is remembered of any request.
+    pub refunds_of_nobody: Vec<RefundId>,
 }
 
 impl Fates {
@@ -52,29 +53,40 @@ impl Fates {
         self.lost.iter().filter(|lost| !lost.permitted)
     }
 
-    /// More orders without a reply than shoppers without one.
-    pub fn too_many_unseen(&self) -> usize {
-        self.unseen.saturating_sub(self.unknown)
+    /// Everything that must not be, one line each.
+    pub fn violations(&self) -> impl Iterator<Item = String> {
+        let lost = self.lost_without_leave();
+        let lost = lost.map(|lost| format!("lost: order {}, known at {}", lost.id, lost.known));
+        let orders = self.orders_of_nobody.iter();
+        let orders = orders.map(|id| format!("doubled: order {id} is not the one that its shopper's request made"));
+        let refunds = self.refunds_of_nobody.iter();
+        let refunds = refunds.map(|id| format!("doubled: refund {id} is not the one that a request asked for"));
+        let stuck = self.stuck.iter().map(|(id, state)| format!("stuck: order {id} is {state}"));
+        lost.chain(orders).chain(refunds).chain(stuck)
     }
 }
 
-/// Reads every order there is, and compares with the journal. `deaths` are those that permit losses.
+/// Reads every order and every mark there is, and compares with the journal. `deaths` are those that permit losses.
 pub async fn fates(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<Fates> {
-    Ok(compare(journal, &states(shop).await?, deaths))
+    let marks = Marks::read(shop).await?;
+    let mut fates = compare(journal, &states(shop).await?, |key| marks.placed(key), deaths);
+    fates.refunds_of_nobody = marks.refunds_of_nobody(shop).await?;
+    Ok(fates)
 }
 
-fn compare(journal: &[Record], states: &BTreeMap<OrderId, String>, deaths: &[Died]) -> Fates {
+fn compare(
+    journal: &[Record],
+    states: &BTreeMap<OrderId, String>,
+    placed: impl Fn(Uuid) -> Option<OrderId>,
+    deaths: &[Died],
+) -> Fates {
     let mut fates = Fates::default();
-    let mut seen = BTreeSet::new();
-    let mut keys: BTreeMap<Uuid, BTreeSet<OrderId>> = BTreeMap::new();
+    let (mut seen, mut made) = (BTreeSet::new(), BTreeSet::new());
     for record in journal {
         match &record.fact {
             Fact::OrderAccepted { id, key, .. } => {
-                if !seen.insert(*id) {
-                    continue;
-                }
-                if states.contains_key(id) {
-                    keys.entry(*key).or_default().insert(*id);
+                made.extend(placed(*key));
+                if !seen.insert(*id) || states.contains_key(id) {
                     continue;
                 }
                 let known = u64::try_from(record.at).unwrap_or_default();
@@ -84,29 +96,25 @@ fn compare(journal: &[Record], states: &BTreeMap<OrderId, String>, deaths: &[Die
                     permitted: is_permitted(deaths, made_at(*id), known),
                 });
             }
-            Fact::OrderUnknown { .. } => fates.unknown += 1,
+            Fact::OrderUnknown { key, .. } => {
+                made.extend(placed(*key));
+                fates.unknown += 1;
+            }
             _ => {}
         }
     }
     fates.accepted = seen.len();
-    fates.doubled = keys
-        .into_iter()
-        .filter(|(_, ids)| ids.len() > 1)
-        .map(|(key, _)| key)
-        .collect();
     for (id, state) in states {
         *fates.states.entry(state.clone()).or_default() += 1;
         fates.unseen += usize::from(!seen.contains(id));
+        if !made.contains(id) {
+            fates.orders_of_nobody.push(*id);
+        }
         if !has_ended(state) {
             fates.stuck.push((*id, state.clone()));
         }
     }
     fates
-}
-
-/// Whether every order has ended: nothing more is to be waited for.
-pub async fn all_ended(shop: &Shop) -> Result<bool> {
-    Ok(states(shop).await?.values().all(|state| has_ended(state)))
 }
 
 fn has_ended(state: &str) -> bool {
@@ -119,36 +127,12 @@ fn has_ended(state: &str) -> bool {
 async fn states(shop: &Shop) -> Result<BTreeMap<OrderId, String>> {
     let mut redis = patient(shop.database.client()).await?;
     let prefix = shop.keys.order_prefix();
-    let (mut keys, mut cursor) = (BTreeSet::new(), 0_u64);
-    loop {
-        let (next, found): (u64, Vec<String>) = redis::cmd("SCAN")
-            .arg(cursor)
-            .arg("MATCH")
-            .arg(format!("{prefix}*"))
-            .arg("COUNT")
-            .arg(10_000)
-            .query_async(&mut redis)
-            .await?;
-        keys.extend(found);
-        cursor = next;
-        if cursor == 0 {
-            break;
-        }
-    }
-    let keys: Vec<String> = keys.into_iter().collect();
+    let keys = documents::keys(&mut redis, &prefix).await?;
     let mut states = BTreeMap::new();
-    for batch in keys.chunks(BATCH) {
-        let texts: Vec<Option<String>> = redis::cmd("JSON.MGET")
-            .arg(batch)
-            .arg("$.state")
-            .query_async(&mut redis)
-            .await?;
-        for (key, text) in batch.iter().zip(texts) {
-            let text = text.with_context(|| format!("{key} has gone"))?;
-            let found: Vec<String> = serde_json::from_str(&text)?;
-            let id = key.strip_prefix(&prefix).unwrap_or(key).parse()?;
-            states.insert(id, found.into_iter().next().unwrap_or_default());
-        }
+    for (key, text) in documents::read(&mut redis, &keys, "$.state").await? {
+        let found: Vec<String> = serde_json::from_str(&text)?;
+        let id = key.strip_prefix(&prefix).unwrap_or(&key).parse()?;
+        states.insert(id, found.into_iter().next().unwrap_or_default());
     }
     Ok(states)
 }
@@ -186,6 +170,11 @@ mod tests {
         }
     }
 
+    /// As if every order's key was the number of its acceptance.
+    fn placed(key: Uuid) -> Option<OrderId> {
+        Some(id([1_000, 9_000, 9_500][usize::try_from(key.as_u128()).ok()?.checked_sub(1)?]))
+    }
+
     fn there(orders: &[(u64, &str)]) -> BTreeMap<OrderId, String> {
         orders
             .iter()
@@ -205,33 +194,36 @@ mod tests {
             cut: 0,
             fsync_delay: Duration::ZERO,
         };
-        let fates = compare(&journal, &states, &[died]);
+        let fates = compare(&journal, &states, placed, &[died]);
         assert_eq!((fates.accepted, fates.lost.len(), fates.unseen), (3, 2, 0));
         let without_leave: Vec<_> = fates.lost_without_leave().map(|lost| lost.id).collect();
         assert_eq!(without_leave, [id(1_000)]);
-        assert_eq!(compare(&journal, &states, &[]).lost_without_leave().count(), 2);
+        assert_eq!(compare(&journal, &states, placed, &[]).lost_without_leave().count(), 2);
     }
 
     #[test]
-    fn two_orders_under_one_key_are_one_too_many_unless_one_was_lost() {
-        let journal = [accepted(1_000, 1), accepted(2_000, 1)];
-        let both = compare(&journal, &there(&[(1_000, "completed"), (2_000, "completed")]), &[]);
-        assert_eq!(both.doubled, [Uuid::from_u128(1)]);
-        let one = compare(&journal, &there(&[(2_000, "completed")]), &[]);
-        assert_eq!((one.doubled.len(), one.lost.len()), (0, 1));
-        let same = compare(
-            &[accepted(1_000, 1), accepted(1_000, 1)],
-            &there(&[(1_000, "completed")]),
-            &[],
-        );
-        assert_eq!((same.doubled.len(), same.accepted), (0, 1), "told twice of one order");
+    fn an_order_that_no_request_is_remembered_for_was_made_twice() {
+        let journal = [accepted(1_000, 1), accepted(2_000, 1), unknown(2)];
+        let remembered = |key: Uuid| match key.as_u128() {
+            1 => Some(id(1_000)),
+            2 => Some(id(3_000)),
+            _ => None,
+        };
+        let all = there(&[(1_000, "completed"), (2_000, "completed"), (3_000, "rejected")]);
+        let fates = compare(&journal, &all, remembered, &[]);
+        assert_eq!(fates.orders_of_nobody, [id(2_000)]);
+        assert_eq!((fates.accepted, fates.unknown, fates.unseen), (2, 1, 1));
+        let told_twice = [accepted(1_000, 1), accepted(1_000, 1)];
+        let fates = compare(&told_twice, &there(&[(1_000, "completed")]), remembered, &[]);
+        assert_eq!((fates.orders_of_nobody.len(), fates.accepted), (0, 1));
+        let without_reply = there(&[(4_000, "completed")]);
+        let fates = compare(&[unknown(2)], &without_reply, remembered, &[]);
+        assert_eq!(fates.orders_of_nobody, [id(4_000)], "a double whose first reply never came");
     }
 
     #[test]
-    fn what_nobody_was_told_of_is_at_most_what_nobody_had_a_reply_to() {
-        let states = there(&[(1, "completed"), (2, "rejected"), (3, "charging")]);
-        let fates = compare(&[unknown(1), unknown(2)], &states, &[]);
-        assert_eq!((fates.unseen, fates.unknown, fates.too_many_unseen()), (3, 2, 1));
+    fn what_has_not_ended_is_stuck() {
+        let fates = compare(&[], &there(&[(2, "rejected"), (3, "charging")]), placed, &[]);
         assert_eq!(fates.stuck, [(id(3), "charging".to_owned())]);
     }
 }

@@ -115,7 +115,7 @@ const NETWORK_GAP: Duration = Duration::from_secs(6);
 pub fn plan(forecast: &Forecast) -> Vec<Fault> {
     let mut random = StdRng::seed_from_u64(forecast.seed);
     let mut faults = Vec::new();
-    let mut kind = |gap: Duration, apart: bool, random: &mut StdRng, draw: &dyn Fn(&mut StdRng) -> Wrong| {
+    let mut kind = |gap: Duration, apart: bool, random: &mut StdRng, draw: &mut dyn FnMut(&mut StdRng) -> Wrong| {
         let mut at = gap.mul_f64(random.random_range(0.2..1.0));
         loop {
             let what = draw(random);
@@ -128,12 +128,14 @@ pub fn plan(forecast: &Forecast) -> Vec<Fault> {
             at += what.duration() + least + gap.mul_f64(random.random_range(0.0..1.0));
         }
     };
-    kind(KILL_GAP, false, &mut random, &|random| {
-        let (role, replica) = anybody(random);
+    let mut killed = Deck::new(everybody());
+    kind(KILL_GAP, false, &mut random, &mut |random| {
+        let (role, replica) = killed.draw(random);
         Wrong::Kill { role, replica }
     });
-    kind(FREEZE_GAP, true, &mut random, &|random| {
-        let (role, replica) = anybody(random);
+    let mut frozen = Deck::new(everybody());
+    kind(FREEZE_GAP, true, &mut random, &mut |random| {
+        let (role, replica) = frozen.draw(random);
         let duration = forecast.claim_min_idle.mul_f64(random.random_range(1.2..2.5));
         Wrong::Freeze {
             role,
@@ -142,7 +144,7 @@ pub fn plan(forecast: &Forecast) -> Vec<Fault> {
         }
     });
     let redis_gap = forecast.redis_gap.mul_f64(2.0);
-    kind(redis_gap, true, &mut random, &|random| {
+    kind(redis_gap, true, &mut random, &mut |random| {
         let killed = forecast.durability == Durability::Always || random.random_bool(0.3);
         let age = milliseconds(random, 0..1_000);
         Wrong::Redis(if killed {
@@ -151,26 +153,52 @@ pub fn plan(forecast: &Forecast) -> Vec<Fault> {
             RedisDeath::PowerLost { age }
         })
     });
-    kind(SLOW_DISK_GAP, true, &mut random, &|random| Wrong::SlowDisk {
+    kind(SLOW_DISK_GAP, true, &mut random, &mut |random| Wrong::SlowDisk {
         delay: LONGEST_FSYNC_DELAY.mul_f64(random.random_range(0.1..1.0)),
         duration: milliseconds(random, 1_000..6_000),
     });
-    kind(NETWORK_GAP, true, &mut random, &weather);
+    let mut kinds = Deck::new(vec![0, 1, 2, 3]);
+    kind(NETWORK_GAP, true, &mut random, &mut |random| {
+        let kind = kinds.draw(random);
+        weather(kind, random)
+    });
     faults.sort_by_key(|fault| fault.at);
     faults
 }
 
-/// Each process is as likely as any other.
-fn anybody(random: &mut StdRng) -> (Role, usize) {
-    let everybody: Vec<(Role, usize)> = Role::ALL
+/// Every process.
+fn everybody() -> Vec<(Role, usize)> {
+    Role::ALL
         .iter()
         .flat_map(|role| (0..role.replicas()).map(|replica| (*role, replica)))
-        .collect();
-    everybody[random.random_range(0..everybody.len())]
+        .collect()
 }
 
-fn weather(random: &mut StdRng) -> Wrong {
-    let (weather, duration) = match random.random_range(0..4) {
+/// Draws each of its cards once before it draws one again: with free draws, every tenth minute would be without silence.
+struct Deck<T> {
+    cards: Vec<T>,
+    left: Vec<T>,
+}
+
+impl<T: Clone> Deck<T> {
+    fn new(cards: Vec<T>) -> Self {
+        Self {
+            cards,
+            left: Vec::new(),
+        }
+    }
+
+    fn draw(&mut self, random: &mut StdRng) -> T {
+        if self.left.is_empty() {
+            self.left.clone_from(&self.cards);
+        }
+        let drawn = random.random_range(0..self.left.len());
+        self.left.swap_remove(drawn)
+    }
+}
+
+fn weather(kind: u8, random: &mut StdRng) -> Wrong {
+    let (weather, duration) = match kind {
         0 => {
             let longest = milliseconds(random, 5..150);
             (Weather::Delaying { longest }, milliseconds(random, 500..4_000))

@@ -1,5 +1,6 @@
 //! What holds for every plan, whatever the seed.
 
+use std::collections::HashSet;
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
@@ -28,6 +29,17 @@ fn apart(faults: &[Fault], same: impl Fn(&Wrong) -> bool, gap: Duration) -> bool
     of_kind
         .windows(2)
         .all(|pair| pair[0].at + pair[0].what.duration() + gap <= pair[1].at)
+}
+
+/// The kinds of weather there are; never a clear sky.
+fn weathers(faults: &[Fault]) -> HashSet<Discriminant<Weather>> {
+    faults
+        .iter()
+        .filter_map(|fault| match fault.what {
+            Wrong::Network { weather, .. } => Some(discriminant(&weather)),
+            _ => None,
+        })
+        .collect()
 }
 
 proptest! {
@@ -96,17 +108,7 @@ proptest! {
                 prop_assert!(killed && frozen, "{role:?} {replica}");
             }
         }
-        let weathers: Vec<Discriminant<Weather>> = faults
-            .iter()
-            .filter_map(|fault| match fault.what {
-                Wrong::Network { weather, .. } => Some(discriminant(&weather)),
-                _ => None,
-            })
-            .collect();
-        let longest = Duration::from_millis(1);
-        for weather in [Weather::Delaying { longest }, Weather::Halving, Weather::Resetting, Weather::Silent] {
-            prop_assert!(weathers.contains(&discriminant(&weather)), "{weather:?}");
-        }
+        prop_assert_eq!(weathers(&faults).len(), 4);
         let slow_disk = faults.iter().any(|fault| matches!(fault.what, Wrong::SlowDisk { .. }));
         prop_assert!(slow_disk);
         let killed = faults.iter().any(|fault| fault.what == Wrong::Redis(RedisDeath::Killed));
@@ -128,6 +130,11 @@ proptest! {
         ];
         for kind in one_of_each {
             prop_assert!(kinds.contains(&discriminant(&kind)), "{kind:?}");
+        }
+        prop_assert_eq!(weathers(&faults).len(), 4);
+        for role in Role::ALL {
+            let killed = faults.iter().any(|fault| matches!(fault.what, Wrong::Kill { role: whom, .. } if whom == role));
+            prop_assert!(killed, "{role:?}");
         }
     }
 }

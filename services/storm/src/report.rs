@@ -9,13 +9,12 @@ use shopwright_load::machine::Machine;
 use shopwright_load::report::Report as LoadReport;
 use shopwright_load::violation::ViolationKind;
 
+use crate::books::Books;
 use crate::conduct::Struck;
 use crate::database::Died;
 use crate::death::Deaths;
-use crate::orders::Fates;
 use crate::plan::{Durability, RedisDeath};
 use crate::role::Role;
-use crate::stock_book::Compared;
 
 /// The most lines of one kind of finding.
 const MOST_LINES: usize = 20;
@@ -34,10 +33,8 @@ pub struct Report {
     pub lasted: [Duration; 2],
     /// What clients saw.
     pub load: LoadReport,
-    /// What has become of orders.
-    pub fates: Fates,
-    /// How stock compares.
-    pub stock: Compared,
+    /// How the books compare.
+    pub books: Books,
     /// Of processes.
     pub deaths: Deaths,
     /// Of the main Redis.
@@ -46,8 +43,6 @@ pub struct Report {
     pub struck: Struck,
     /// Lines of logs that tell of a panic.
     pub panics: Vec<String>,
-    /// What `verify` found.
-    pub verified: crate::verified::Verified,
     /// Where data and logs are, when something is wrong.
     pub kept: Option<PathBuf>,
 }
@@ -55,36 +50,11 @@ pub struct Report {
 impl Report {
     /// Everything that must not be, one line each; nothing when all is well.
     pub fn violations(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let fates = &self.fates;
-        found.extend(
-            fates
-                .lost_without_leave()
-                .map(|lost| format!("lost: order {}, known at {}", lost.id, lost.known)),
-        );
-        found.extend(
-            fates
-                .doubled
-                .iter()
-                .map(|key| format!("doubled: two orders under key {key}")),
-        );
-        found.extend(
-            fates
-                .stuck
-                .iter()
-                .map(|(id, state)| format!("stuck: order {id} is {state}")),
-        );
-        if fates.too_many_unseen() > 0 {
-            let (unseen, unknown) = (fates.unseen, fates.unknown);
-            found.push(format!(
-                "doubled: {unseen} orders without a reply, {unknown} shoppers without one"
-            ));
-        }
-        found.extend(self.stock.differing.iter().map(|line| format!("stock: {line}")));
-        found.extend(self.verified.violations.iter().cloned());
+        let mut found: Vec<String> = self.books.violations().collect();
         found.extend(self.panics.iter().map(|line| format!("panic: {line}")));
         let seen = self.seen_by_clients(false);
         found.extend(seen.map(|(kind, count)| format!("seen by clients: {kind}, {count} times")));
+        found.extend(self.mildness().map(|line| format!("too mild: {line}")));
         found
     }
 
@@ -187,7 +157,7 @@ impl Report {
     }
 
     fn write_orders(&self, out: &mut Formatter<'_>) -> fmt::Result {
-        let fates = &self.fates;
+        let Books { fates, stock, .. } = &self.books;
         writeln!(
             out,
             "\norders      {} accepted; {} without a definite reply, of which {} were placed",
@@ -208,7 +178,7 @@ impl Report {
         writeln!(
             out,
             "stock       {} adjustments, {} refused, {} pieces lost with a second that may be",
-            self.stock.done, self.stock.refused, self.stock.excused
+            stock.done, stock.refused, stock.excused
         )
     }
 }
@@ -226,7 +196,7 @@ impl Display for Report {
                 "of these, {permitted} are what a second that may be lost looks like to clients\n"
             )?;
         }
-        writeln!(out, "{}", self.verified)?;
+        writeln!(out, "{}", self.books.verified)?;
         let violations = self.violations();
         if violations.is_empty() {
             return writeln!(out, "no violations");

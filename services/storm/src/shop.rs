@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use shopwright_domain::access::User;
@@ -65,6 +66,13 @@ impl Tempo {
         provider_latency_milliseconds: 20,
         ..Self::STORM
     };
+}
+
+impl Tempo {
+    /// How long somebody waits for an answer at most, before the order ends or is asked about again.
+    pub fn longest_deadline(self) -> Duration {
+        Duration::from_secs(self.order_deadline_seconds.into())
+    }
 }
 
 /// A running shop. Dropping it ends all of it.

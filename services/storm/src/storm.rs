@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use shopwright_load::machine::Machine;
 use shopwright_load::{Load, journal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::arena::within;
+use crate::books::Books;
 use crate::conduct::Stage;
 use crate::connection::patient;
 use crate::database::Growth;
@@ -17,12 +19,15 @@ use crate::proxy::Weather;
 use crate::report::Report;
 use crate::shop::{Binaries, Shop, Tempo};
 use crate::stock_book::StockBook;
-use crate::{duties, orders, traffic, verified};
+use crate::{duties, traffic};
 
 /// The shortest time between two deaths of Redis in a plan. Three times what it takes to load is waited for in any case.
 const REDIS_GAP: Duration = Duration::from_secs(8);
-/// Of the longest deadline.
+/// Of the longest deadline: so long the shop is left alone before its books are compared.
 const SETTLE_TIMES: u32 = 3;
+/// On a machine that is busy with something else they may agree later; the report says when they did.
+const PATIENCE: Duration = Duration::from_secs(90);
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long clients still watch their orders, before the shop is left alone to settle.
 const FOLLOW: Duration = Duration::from_secs(5);
 
@@ -97,8 +102,8 @@ async fn phases(options: &Options, shop: &Shop, growth: &Growth, folder: &Path) 
         stock.keep(shop, seed, &over),
         duties::trouble_provider(shop, seed, &over),
     )?;
-    let settle = Duration::from_secs(Tempo::STORM.order_deadline_seconds.into()) * SETTLE_TIMES;
-    tokio::time::sleep(settle).await;
+    let calm_since = Instant::now();
+    tokio::time::sleep(Tempo::STORM.longest_deadline() * SETTLE_TIMES).await;
 
     let journal = journal::read(&journal)?;
     let redis_deaths = shop.database.deaths();
@@ -106,17 +111,22 @@ async fn phases(options: &Options, shop: &Shop, growth: &Growth, folder: &Path) 
         Durability::Always => Vec::new(),
         Durability::EverySecond => redis_deaths.clone(),
     };
-    let fates = orders::fates(shop, &journal, &permitting).await?;
+    let (books, settled) = loop {
+        let settled = calm_since.elapsed();
+        let books = Books::compare(shop, &journal, &stock, &permitting).await?;
+        if books.violations().next().is_none() || settled > PATIENCE {
+            break (books, settled);
+        }
+        tokio::time::sleep(AGAIN).await;
+    };
     Ok(Report {
         seed,
         durability: options.durability,
         versions: [options.version.clone(), redis_version(shop).await?],
         machine: Machine::here(),
-        lasted: [duration, settle],
+        lasted: [duration, settled],
         load,
-        verified: verified::check(shop, &journal, &permitting).await?,
-        fates,
-        stock: stock.compare(shop, &permitting).await?,
+        books,
         deaths: shop.fleet.deaths(),
         redis_deaths,
         struck: stage.struck(),
