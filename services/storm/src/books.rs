@@ -23,10 +23,11 @@ pub struct Books {
 impl Books {
     /// Reads and compares everything. `deaths` are those that permit losses.
     pub async fn compare(shop: &Shop, journal: &[Record], stock: &StockBook, deaths: &[Died]) -> Result<Self> {
+        let fates = orders::fates(shop, journal, deaths).await?;
         Ok(Self {
-            fates: orders::fates(shop, journal, deaths).await?,
             stock: stock.compare(shop, deaths).await?,
-            verified: verified::check(shop, journal, deaths).await?,
+            verified: verified::check(shop, journal, &fates.changed, deaths).await?,
+            fates,
         })
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
 use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::order::State;
 use shopwright_load::journal::{Fact, Record};
@@ -37,6 +38,8 @@ pub struct Fates {
     pub unseen: usize,
     /// Those that are there, by state.
     pub states: BTreeMap<String, usize>,
+    /// When those that are there last changed, in Unix milliseconds.
+    pub changed: BTreeMap<OrderId, u64>,
     /// Those that have not ended.
     pub stuck: Vec<(OrderId, String)>,
     /// Accepted, and not there.
@@ -61,7 +64,10 @@ impl Fates {
         let orders = orders.map(|id| format!("doubled: order {id} is not the one that its shopper's request made"));
         let refunds = self.refunds_of_nobody.iter();
         let refunds = refunds.map(|id| format!("doubled: refund {id} is not the one that a request asked for"));
-        let stuck = self.stuck.iter().map(|(id, state)| format!("stuck: order {id} is {state}"));
+        let stuck = self
+            .stuck
+            .iter()
+            .map(|(id, state)| format!("stuck: order {id} is {state}"));
         lost.chain(orders).chain(refunds).chain(stuck)
     }
 }
@@ -69,14 +75,14 @@ impl Fates {
 /// Reads every order and every mark there is, and compares with the journal. `deaths` are those that permit losses.
 pub async fn fates(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<Fates> {
     let marks = Marks::read(shop).await?;
-    let mut fates = compare(journal, &states(shop).await?, |key| marks.placed(key), deaths);
+    let mut fates = compare(journal, &found(shop).await?, |key| marks.placed(key), deaths);
     fates.refunds_of_nobody = marks.refunds_of_nobody(shop).await?;
     Ok(fates)
 }
 
 fn compare(
     journal: &[Record],
-    states: &BTreeMap<OrderId, String>,
+    orders: &BTreeMap<OrderId, Found>,
     placed: impl Fn(Uuid) -> Option<OrderId>,
     deaths: &[Died],
 ) -> Fates {
@@ -86,7 +92,7 @@ fn compare(
         match &record.fact {
             Fact::OrderAccepted { id, key, .. } => {
                 made.extend(placed(*key));
-                if !seen.insert(*id) || states.contains_key(id) {
+                if !seen.insert(*id) || orders.contains_key(id) {
                     continue;
                 }
                 let known = u64::try_from(record.at).unwrap_or_default();
@@ -104,8 +110,9 @@ fn compare(
         }
     }
     fates.accepted = seen.len();
-    for (id, state) in states {
+    for (id, Found { state, updated_at }) in orders {
         *fates.states.entry(state.clone()).or_default() += 1;
+        fates.changed.insert(*id, *updated_at);
         fates.unseen += usize::from(!seen.contains(id));
         if !made.contains(id) {
             fates.orders_of_nobody.push(*id);
@@ -123,18 +130,25 @@ fn has_ended(state: &str) -> bool {
         .any(|known| known.as_str() == state && known.is_terminal())
 }
 
-/// The state of every order there is.
-async fn states(shop: &Shop) -> Result<BTreeMap<OrderId, String>> {
+/// Of an order's document.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Found {
+    state: String,
+    /// When it last changed, in Unix milliseconds.
+    updated_at: u64,
+}
+
+/// Every order there is.
+async fn found(shop: &Shop) -> Result<BTreeMap<OrderId, Found>> {
     let mut redis = patient(shop.database.client()).await?;
     let prefix = shop.keys.order_prefix();
     let keys = documents::keys(&mut redis, &prefix).await?;
-    let mut states = BTreeMap::new();
-    for (key, text) in documents::read(&mut redis, &keys, "$.state").await? {
-        let found: Vec<String> = serde_json::from_str(&text)?;
-        let id = key.strip_prefix(&prefix).unwrap_or(&key).parse()?;
-        states.insert(id, found.into_iter().next().unwrap_or_default());
+    let mut orders = BTreeMap::new();
+    for (key, text) in documents::read(&mut redis, &keys, "$").await? {
+        let [found]: [Found; 1] = serde_json::from_str(&text).with_context(|| format!("{key} is no order"))?;
+        orders.insert(key.strip_prefix(&prefix).unwrap_or(&key).parse()?, found);
     }
-    Ok(states)
+    Ok(orders)
 }
 
 #[cfg(test)]
@@ -172,14 +186,17 @@ mod tests {
 
     /// As if every order's key was the number of its acceptance.
     fn placed(key: Uuid) -> Option<OrderId> {
-        Some(id([1_000, 9_000, 9_500][usize::try_from(key.as_u128()).ok()?.checked_sub(1)?]))
+        Some(id(
+            [1_000, 9_000, 9_500][usize::try_from(key.as_u128()).ok()?.checked_sub(1)?]
+        ))
     }
 
-    fn there(orders: &[(u64, &str)]) -> BTreeMap<OrderId, String> {
-        orders
-            .iter()
-            .map(|(at, state)| (id(*at), (*state).to_owned()))
-            .collect()
+    fn there(orders: &[(u64, &str)]) -> BTreeMap<OrderId, Found> {
+        let found = |at: u64, state: &str| Found {
+            state: state.to_owned(),
+            updated_at: at,
+        };
+        orders.iter().map(|(at, state)| (id(*at), found(*at, state))).collect()
     }
 
     #[test]
@@ -218,7 +235,11 @@ mod tests {
         assert_eq!((fates.orders_of_nobody.len(), fates.accepted), (0, 1));
         let without_reply = there(&[(4_000, "completed")]);
         let fates = compare(&[unknown(2)], &without_reply, remembered, &[]);
-        assert_eq!(fates.orders_of_nobody, [id(4_000)], "a double whose first reply never came");
+        assert_eq!(
+            fates.orders_of_nobody,
+            [id(4_000)],
+            "a double whose first reply never came"
+        );
     }
 
     #[test]

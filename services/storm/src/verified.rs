@@ -1,5 +1,6 @@
 //! What the shop's own checker says of a shop that has settled. Reads both Redis as the user `verify`.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,12 +11,12 @@ use shopwright_domain::access::User;
 use shopwright_domain::ids::OrderId;
 use shopwright_load::journal::Record;
 use shopwright_streams::{EntryId, dead_letter};
-use shopwright_verify::{Books, Expected, Finding, Invariant, Options, Report, verify};
+use shopwright_verify::{Books, Expected, Finding, Invariant, MORE_WENT_BACK, Options, Report, UNKNOWN_MONEY, verify};
 
 use crate::connection::patient;
 use crate::database::Died;
 use crate::duties::{client, groups};
-use crate::losses::Written;
+use crate::losses::{Written, is_permitted, made_at};
 use crate::shop::Shop;
 
 /// Of one group, more than any storm makes.
@@ -33,7 +34,13 @@ pub struct Verified {
 }
 
 /// Checks everything. `deaths` are those that permit losses.
-pub async fn check(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<Verified> {
+/// `changed` says when orders last changed, in Unix milliseconds.
+pub async fn check(
+    shop: &Shop,
+    journal: &[Record],
+    changed: &BTreeMap<OrderId, u64>,
+    deaths: &[Died],
+) -> Result<Verified> {
     let provider = SocketAddr::new(shop.provider.host().parse()?, shop.provider.port());
     let mut books = Books::new(shop.keys.clone(), connect(shop, shop.database.address()).await?)
         .with_provider(connect(shop, provider).await?);
@@ -47,9 +54,13 @@ pub async fn check(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<V
     let report = verify(&mut books, &options).await?;
     let written = Written::new(journal);
     let of_a_loss = |order| written.may_be_lost(order, deaths);
+    let was_under_way = |order| {
+        let changed = changed.get(&order);
+        changed.is_some_and(|changed| is_permitted(deaths, made_at(order), *changed))
+    };
     let (mut permitted, mut violations) = (0, Vec::new());
     for finding in &report.findings {
-        if is_explained(finding, of_a_loss) || (!deaths.is_empty() && tells_of_dead_letters(finding)) {
+        if is_explained(finding, of_a_loss, was_under_way) || (!deaths.is_empty() && tells_of_dead_letters(finding)) {
             permitted += 1;
         } else {
             violations.push(finding.to_string());
@@ -66,8 +77,22 @@ pub async fn check(shop: &Shop, journal: &[Record], deaths: &[Died]) -> Result<V
 }
 
 /// What a loss looks like: something accepted is gone, or the provider's book, which has lost nothing, knows more than the order.
-fn is_explained(finding: &Finding, of_a_loss: impl Fn(OrderId) -> bool) -> bool {
-    matches!(finding.invariant, Invariant::Loss | Invariant::Provider) && finding.order.is_some_and(of_a_loss)
+/// What came after the order's last change that is left was lost, so an order that a death met under way may look so as well.
+fn is_explained(
+    finding: &Finding,
+    of_a_loss: impl Fn(OrderId) -> bool,
+    was_under_way: impl Fn(OrderId) -> bool,
+) -> bool {
+    let Some(order) = finding.order else {
+        return false;
+    };
+    let begins = |with: &str| finding.detail.starts_with(with);
+    match finding.invariant {
+        Invariant::Loss => of_a_loss(order),
+        Invariant::Provider if begins(UNKNOWN_MONEY) => of_a_loss(order) || was_under_way(order),
+        Invariant::Provider => begins(MORE_WENT_BACK) && of_a_loss(order),
+        _ => false,
+    }
 }
 
 /// These name no order; [`letters_without_a_loss`] looks into each.
@@ -114,21 +139,30 @@ mod tests {
 
     #[test]
     fn only_what_a_loss_looks_like_is_explained_by_one() {
-        let order = OrderId::from_parts(9_000, [1; 10]);
-        let finding = |order, invariant| Finding {
-            invariant,
-            order,
-            product: None,
-            detail: String::new(),
+        let [lost, under_way, other] = [1, 2, 3].map(|at| OrderId::from_parts(at, [1; 10]));
+        let explained = |order, invariant, detail: &str| {
+            let finding = Finding {
+                invariant,
+                order,
+                product: None,
+                detail: detail.to_owned(),
+            };
+            is_explained(&finding, |id| id == lost, |id| id == under_way)
         };
-        let explained = |finding: &Finding| is_explained(finding, |id| id == order);
-        assert!(explained(&finding(Some(order), Invariant::Loss)));
-        assert!(explained(&finding(Some(order), Invariant::Provider)));
-        assert!(!explained(&finding(Some(order), Invariant::Money)));
-        assert!(!explained(&finding(None, Invariant::Loss)));
-        assert!(!explained(&finding(
-            Some(OrderId::from_parts(1, [1; 10])),
-            Invariant::Loss
-        )));
+        assert!(explained(Some(lost), Invariant::Loss, ""));
+        assert!(explained(Some(lost), Invariant::Provider, MORE_WENT_BACK));
+        for order in [lost, under_way] {
+            assert!(explained(Some(order), Invariant::Provider, UNKNOWN_MONEY));
+        }
+        assert!(!explained(Some(under_way), Invariant::Loss, ""));
+        assert!(!explained(Some(under_way), Invariant::Provider, MORE_WENT_BACK));
+        assert!(!explained(
+            Some(lost),
+            Invariant::Provider,
+            "the provider took it twice"
+        ));
+        assert!(!explained(Some(lost), Invariant::Money, UNKNOWN_MONEY));
+        assert!(!explained(Some(other), Invariant::Provider, UNKNOWN_MONEY));
+        assert!(!explained(None, Invariant::Loss, ""));
     }
 }

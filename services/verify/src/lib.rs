@@ -20,6 +20,7 @@ mod streams;
 pub use connection::{Books, VerifyError};
 pub use expected::{Expected, ExpectedOrder};
 pub use report::{Finding, Invariant, Report};
+pub use rules::{MORE_WENT_BACK, UNKNOWN_MONEY};
 
 use std::time::Duration;
 

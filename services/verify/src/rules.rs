@@ -236,6 +236,11 @@ fn refunds(order: &Order, books: &OrderBooks, faults: &mut Vec<Fault>) {
     }
 }
 
+/// The provider took money, and the order was never charged: begins the detail of such a finding.
+pub const UNKNOWN_MONEY: &str = "money that the order knows nothing of";
+/// The provider gave back more than the order asked for: begins the detail of such a finding.
+pub const MORE_WENT_BACK: &str = "more went back than the order knows";
+
 fn provider(order: &Order, books: &OrderBooks, faults: &mut Vec<Fault>) {
     let charge = &books.charge;
     let mut wrong = |holds: bool, what: &str| {
@@ -259,8 +264,9 @@ fn provider(order: &Order, books: &OrderBooks, faults: &mut Vec<Fault>) {
             charge.state == "charged" && charge.captured == captured,
             "what was taken",
         );
-        let least_and_most = refunded..=refunded + order.refund_open.minor_units();
-        wrong(least_and_most.contains(&charge.refunded), "what went back");
+        wrong(charge.refunded >= refunded, "less went back than the order says");
+        let most = refunded + order.refund_open.minor_units();
+        wrong(charge.refunded <= most, MORE_WENT_BACK);
         return;
     }
     match order.state {
@@ -268,7 +274,7 @@ fn provider(order: &Order, books: &OrderBooks, faults: &mut Vec<Fault>) {
         State::Charging => wrong(charge.captured == 0 || charge.captured == total, "what was taken"),
         State::Declined => wrong(charge.state == "declined", "a decline"),
         State::Cancelled if was(order, State::Charging) => wrong(charge.state == "stopped", "a stop"),
-        _ => wrong(charge.captured == 0, "money that the order knows nothing of"),
+        _ => wrong(charge.captured == 0, UNKNOWN_MONEY),
     }
 }
 
