@@ -12,6 +12,8 @@ use shopwright_kit::config::{
 };
 use shopwright_kit::secret::SecretError;
 
+use crate::provider::LONGEST_CALL;
+
 /// Orders and money.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -148,8 +150,8 @@ pub struct ProviderArguments {
     /// Port of the Redis with the provider's book; default: the shop's
     #[arg(long, env = "PROVIDER_REDIS_PORT")]
     pub provider_redis_port: Option<u16>,
-    /// How long one call takes
-    #[arg(long, env = "PROVIDER_LATENCY_MILLISECONDS", default_value_t = 500)]
+    /// How long one call takes; less than the 20 s after which a call is given up
+    #[arg(long, env = "PROVIDER_LATENCY_MILLISECONDS", default_value_t = 500, value_parser = latency)]
     pub provider_latency_milliseconds: u64,
     /// Charges above this many minor units are declined
     #[arg(long, env = "PROVIDER_DECLINE_ABOVE_MINOR", value_parser = amount)]
@@ -171,6 +173,18 @@ impl ProviderArguments {
     pub fn latency(&self) -> Duration {
         Duration::from_millis(self.provider_latency_milliseconds)
     }
+}
+
+/// A call as long as the patience with it would never be answered, and no order would ever be paid.
+fn latency(text: &str) -> Result<u64, String> {
+    let milliseconds = text.parse().map_err(|error| format!("{error}"))?;
+    if Duration::from_millis(milliseconds) < LONGEST_CALL {
+        return Ok(milliseconds);
+    }
+    Err(format!(
+        "a call is given up after {} ms, so it must take less",
+        LONGEST_CALL.as_millis()
+    ))
 }
 
 fn amount(text: &str) -> Result<Amount, MoneyError> {
@@ -216,5 +230,20 @@ mod tests {
             panic!("not serve")
         };
         assert_eq!(serve.retention(), shopwright_kit::idempotency::RETENTION);
+    }
+
+    #[test]
+    fn a_provider_that_would_never_be_waited_for_is_refused() {
+        let given = |latency: &str| {
+            let latency = format!("--provider-latency-milliseconds={latency}");
+            let shop = ["--shop-name=demo", "--redis-host=redis", "--redis-username=payments"];
+            Arguments::try_parse_from([&["shopwright-payments", "consume"], &shop[..], &[latency.as_str()]].concat())
+        };
+        assert!(given("19999").is_ok());
+        for latency in ["20000", "3600000"] {
+            let error = given(latency).unwrap_err().to_string();
+            assert!(error.contains("given up after 20000 ms"), "{error}");
+        }
+        assert!(given("soon").is_err());
     }
 }

@@ -107,7 +107,7 @@ impl Metrics {
         }
     }
 
-    /// An answered call to the provider.
+    /// A call to the provider, and its answer or that there was none.
     pub fn called(&self, call: &'static str, answer: &'static str) {
         self.calls.get_or_create(&CallLabels { call, answer }).inc();
     }

@@ -1,7 +1,9 @@
 //! Order tokens: whoever placed an order proves it by one. HMAC-SHA256 of the order's id; nothing is stored, so a token is
 //! good for as long as its key is.
 //!
-//! To rotate: put a new key in front, and take the old one off when the tokens of its time need no longer be good.
+//! To rotate, in three steps: append the new key, so that every pod verifies by it before any signs by it; when the pods
+//! have been rolled, move it to the front, so that it signs; take the old one off when the tokens of its time need no longer
+//! be good. A new key that stood in front at once would sign tokens that the pods still to be rolled answer with 404.
 
 use std::fmt;
 
@@ -249,6 +251,24 @@ mod tests {
         assert_eq!(both.sign_as("old", order), first);
         assert_eq!(new.sign_as("old", order), second);
         assert_eq!(both.signing_id(), "new");
+    }
+
+    /// At each step of a rotation, pods of the step before are still there: both sides know each other's tokens.
+    #[test]
+    fn pods_before_and_after_each_step_of_a_rotation_agree() {
+        let (old, new) = (format!("old:{}", key("1")), format!("new:{}", key("2")));
+        let steps = [old.clone(), format!("{old},{new}"), format!("{new},{old}"), new].map(|text| keys(&text));
+        let order = OrderId::generate();
+        let agree = |one: &TokenKeys, other: &TokenKeys| other.verify(order, one.sign(order).expose());
+        for pair in steps.windows(2).take(2) {
+            assert!(agree(&pair[0], &pair[1]) && agree(&pair[1], &pair[0]), "{pair:?}");
+        }
+        // The last step is for when nobody needs the old tokens any more.
+        assert!(agree(&steps[3], &steps[2]) && agree(&steps[2], &steps[3]));
+        assert!(
+            !agree(&steps[2], &steps[0]),
+            "why the new key is not put in front at once"
+        );
     }
 
     #[test]

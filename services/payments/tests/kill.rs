@@ -18,7 +18,7 @@ use shopwright_domain::keys::GROUP_PAYMENTS;
 use shopwright_domain::order::{State, place};
 use shopwright_payments::store::Committed;
 use shopwright_redis_stack::Append;
-use support::{Inventory, Process, Running, Shop, at_rest, eventually, order, patient, placed, placing};
+use support::{Inventory, Process, Running, SLOW_CALL, Shop, at_rest, eventually, order, patient, placed, placing};
 
 fn consumer(shop: &Shop, name: &str, latency: u32) -> Process {
     Process::consume(shop, name, &[("PROVIDER_LATENCY_MILLISECONDS", &latency.to_string())])
@@ -41,7 +41,7 @@ async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_char
     let inventory = Arc::new(Inventory::default());
     let mut running = Running::new();
     running.inventory(&shop, &inventory);
-    let mut first = consumer(&shop, "first", 20_000);
+    let mut first = consumer(&shop, "first", 19_000);
     let id = placed(&actor, 1).await.id;
     // The provider's effect comes after half of its latency; the answer is under way for the other half.
     eventually("the provider's effect", || async {
@@ -212,7 +212,7 @@ async fn five_restarts_while_the_provider_hangs_bury_nothing() {
     };
     for update in 0..5 {
         let name = format!("update-{update}");
-        let mut consumer = Process::consume(&shop, &name, &hurried("3600000"));
+        let mut consumer = Process::consume(&shop, &name, &hurried(SLOW_CALL));
         eventually("every job in hand", || async {
             (jobs_of(&shop, &name).await == ORDERS).then_some(())
         })

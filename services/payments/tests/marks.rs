@@ -124,7 +124,7 @@ async fn a_request_is_known_however_far_its_order_has_moved() {
     let actor = shop.actor(patient());
     let order = completed(&actor).await;
     let (request, mark) = (refund(None), mark("whole"));
-    let Acted::Changed(changed) = actor.act_marked(order.id, &request, &mark).await.unwrap() else {
+    let Acted::Changed { order: changed, .. } = actor.act_marked(order.id, &request, &mark).await.unwrap() else {
         panic!("a completed order can be refunded")
     };
     assert_eq!(changed.refund_open, order.captured);
@@ -181,7 +181,7 @@ async fn racing_refunds_have_their_effect_and_their_mark_or_neither() {
         for (id, result) in &results {
             let is_marked = actor.store.mark(id).await.unwrap().is_some();
             match result {
-                Ok(Acted::Changed(_)) => changed += 1,
+                Ok(Acted::Changed { .. }) => changed += 1,
                 Ok(Acted::Known(_)) => {}
                 Err(ActError::Contended) => continue,
                 other => panic!("{other:?}"),

@@ -26,8 +26,8 @@ use shopwright_payments::provider::Provider;
 use shopwright_payments::store::Committed;
 use shopwright_streams::consume::{BatchHandler, Entry, Handler, Outcome};
 use support::{
-    Inventory, Process, Running, Shop, UNIT_PRICE, at_rest, eventually, order, patient, placed, placing, reserved,
-    reserving,
+    Inventory, Process, Running, SLOW_CALL, Shop, UNIT_PRICE, at_rest, eventually, order, patient, placed, placing,
+    reserved, reserving,
 };
 
 const NO_TIME: Duration = Duration::ZERO;
@@ -146,7 +146,7 @@ async fn seed_s09_payment_dies_with_its_process() {
     let actor = shop.actor(patient());
     let mut running = Running::new();
     running.inventory(&shop, &Arc::new(Inventory::default()));
-    let mut first = Process::consume(&shop, "first", &[("PROVIDER_LATENCY_MILLISECONDS", "3600000")]);
+    let mut first = Process::consume(&shop, "first", &[("PROVIDER_LATENCY_MILLISECONDS", SLOW_CALL)]);
     let id = placed(&actor, 1).await.id;
     eventually("the payment under way", || async {
         (order(&actor, id).await.state == State::Charging).then_some(())
@@ -172,20 +172,28 @@ async fn seed_s10_one_slow_call_stalls_everything() {
     let _consumer = Process::consume(
         &shop,
         "only",
-        &[("PROVIDER_LATENCY_MILLISECONDS", "3600000"), ("JOB_CONCURRENCY", "4")],
+        &[("PROVIDER_LATENCY_MILLISECONDS", SLOW_CALL), ("JOB_CONCURRENCY", "4")],
     );
     let mut ids = Vec::new();
     for _ in 0..12 {
         ids.push(placed(&actor, 1).await.id);
     }
-    // Four wait for the provider; stock answers of all the others are applied nevertheless.
-    eventually("every stock answer", || async {
+    let orders = eventually("every stock answer", || async {
         let orders = actor.store.load_many(&ids).await.unwrap().orders;
-        let states = orders.into_iter().map(|order| order.unwrap().unwrap().state);
-        let (charging, reserved): (Vec<_>, Vec<_>) = states.partition(|state| *state == State::Charging);
-        (charging.len() == 4 && reserved == [State::Reserved; 8]).then_some(())
+        let orders: Vec<_> = orders.into_iter().map(|order| order.unwrap().unwrap()).collect();
+        let is_answered = |order: &Order| order.state != State::Pending;
+        orders.iter().all(is_answered).then_some(orders)
     })
     .await;
+    // Four wait for the provider; stock answers of all the others are applied before any of those calls has ended. Told by
+    // the orders' own times, however late this test looks.
+    let times = |state| {
+        let passages = orders.iter().flat_map(|order: &Order| &order.timeline);
+        let of_state = passages.filter(move |passage| passage.state == state);
+        of_state.map(|passage| passage.at)
+    };
+    let last_reserved = times(State::Reserved).max().unwrap();
+    assert!(times(State::Paid).all(|paid| paid > last_reserved));
     running.stop().await;
 }
 

@@ -141,14 +141,14 @@ impl From<RejectionReason> for Reason {
 /// One line as stored. Prices are minor units of the order's currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderLine {
-    /// Which product.
+    /// In one line of an order only.
     pub product_id: ProductId,
-    /// How many.
+    /// Pieces, 1 to [`MAX_QUANTITY`](crate::lines::MAX_QUANTITY).
     pub quantity: u32,
-    /// What the shopper saw.
+    /// What the shopper saw for one piece, if the order holds at that price only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_unit_price: Option<Amount>,
-    /// What was taken with the stock.
+    /// For one piece, as inventory took it together with the stock; from `reserved` on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_price: Option<Amount>,
 }
@@ -156,9 +156,9 @@ pub struct OrderLine {
 /// A state that the order came into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
-    /// Which.
+    /// The one it came into; an order comes into each at most once.
     pub state: State,
-    /// When.
+    /// When that was decided, by the clock of Redis.
     pub at: UnixMilliseconds,
 }
 
@@ -178,14 +178,14 @@ pub enum PostingKind {
 /// One movement of money, in minor units of the order's currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
-    /// Which way.
+    /// To the shop or back.
     pub kind: PostingKind,
-    /// How much.
+    /// Never negative, whichever way it moved.
     pub amount: Amount,
-    /// Which refund it was.
+    /// The refund by which it went back; none for a capture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_id: Option<RefundId>,
-    /// When it was known.
+    /// When the provider's answer was taken in, which is later than the money moved.
     pub at: UnixMilliseconds,
 }
 
@@ -198,9 +198,9 @@ pub struct Order {
     pub version: u64,
     /// Where it stands.
     pub state: State,
-    /// Of every amount in it.
+    /// The shop's, when it was placed; every amount in the order is in its minor units.
     pub currency: Currency,
-    /// What was ordered.
+    /// 1 to [`MAX_LINES`](crate::lines::MAX_LINES), one per product.
     pub lines: Vec<OrderLine>,
     /// Sum of the lines, once prices are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,7 +208,7 @@ pub struct Order {
     /// The shop's fee on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Amount>,
-    /// What is charged.
+    /// Subtotal and fee: what is charged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<Amount>,
     /// What the provider took: nothing, or the total.
@@ -244,12 +244,12 @@ pub struct Order {
     pub created_at: UnixMilliseconds,
     /// When it last changed.
     pub updated_at: UnixMilliseconds,
-    /// Every state it came into.
+    /// Every state it came into, oldest first; the last is where it stands.
     pub timeline: Vec<Passage>,
-    /// Of the request that placed it.
+    /// Id of the request that placed it, carried on by its events and jobs; may be empty.
     #[serde(default)]
     pub request_id: String,
-    /// Of the request that placed it.
+    /// W3C trace context of that request, carried on in the same way; may be empty.
     #[serde(default)]
     pub traceparent: String,
 }
@@ -286,15 +286,15 @@ pub enum RefundState {
 pub struct Refund {
     /// Its id; also its key with the provider.
     pub id: RefundId,
-    /// Of which order.
+    /// The order whose money it is.
     pub order_id: OrderId,
-    /// How much.
+    /// At least 1 minor unit, and no more than was captured and neither back nor on its way back.
     pub amount: Amount,
-    /// Of the amount.
+    /// The order's.
     pub currency: Currency,
     /// Where it stands.
     pub state: RefundState,
-    /// What staff said about it.
+    /// What staff said about it, at most 200 characters; none for a refund that the shop opened by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it was asked for (again).

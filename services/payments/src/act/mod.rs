@@ -1,7 +1,7 @@
 //! What happened to orders: read, decide, store; on a conflict again. One at a time here, many at once in [`batch`].
 
 use shopwright_domain::ids::{OrderId, RefundId};
-use shopwright_domain::order::{Input, Order, Outcome, Policy, RefundAnswer, Refusal, Stay, decide};
+use shopwright_domain::order::{Decision, Input, Order, Outcome, Policy, Refund, RefundAnswer, Refusal, Stay, decide};
 
 use crate::metrics::Metrics;
 use crate::store::{Committed, Grounds, Mark, Store, StoreError};
@@ -36,8 +36,13 @@ impl Happening {
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acted {
-    /// The order as it is now; the mark was stored with the change.
-    Changed(Order),
+    /// As it is now; the mark was stored with the change.
+    Changed {
+        /// The order.
+        order: Order,
+        /// The refund that was opened or closed with it.
+        refund: Option<Refund>,
+    },
     /// The order as it was, with nothing to change. No mark was stored: a repetition is judged anew.
     Unchanged(Order),
     /// The request had its effect before; this is the record of it.
@@ -76,7 +81,7 @@ impl Actor {
     /// The order afterwards, changed or not.
     pub async fn act(&self, id: OrderId, happening: &Happening) -> Result<Order, ActError> {
         match self.attempt(id, happening, None).await? {
-            Acted::Changed(order) | Acted::Unchanged(order) => Ok(order),
+            Acted::Changed { order, .. } | Acted::Unchanged(order) => Ok(order),
             // Only what has a mark can be known by one.
             Acted::Known(_) => Err(ActError::Contended),
         }
@@ -110,7 +115,8 @@ impl Actor {
             match self.store.commit(&decision, mark).await? {
                 Committed::Stored => {
                     self.metrics.transition(&order, &decision.order);
-                    return Ok(Acted::Changed(decision.order));
+                    let Decision { order, refund, .. } = *decision;
+                    return Ok(Acted::Changed { order, refund });
                 }
                 Committed::Known(record) => return Ok(Acted::Known(record)),
                 Committed::Conflict => self.metrics.conflicts.inc(),

@@ -1,8 +1,9 @@
 //! Asks the provider, and applies its answers to orders. What is about to be asked is on record before it is asked; an
-//! answer that never came is asked for again under the same key, when the order's time comes.
+//! answer that does not come in time is `Unknown`, and is asked for again under the same key when the order's time comes.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shopwright_domain::ids::OrderId;
 use shopwright_domain::jobs::{Job, RefundJob};
@@ -14,26 +15,40 @@ use tracing::Instrument;
 
 use super::{after, read, report, report_unknown};
 use crate::act::{ActError, Actor, Happening};
-use crate::provider::Provider;
+use crate::provider::{LONGEST_CALL, Provider};
 
 /// Handles `{NAME-payments}:jobs`.
 #[derive(Debug)]
 pub struct JobHandler<P> {
     actor: Actor,
     provider: P,
+    longest_call: Duration,
 }
 
 impl<P: Provider> JobHandler<P> {
     /// Acts by the rules, and asks this provider.
     pub fn new(actor: Actor, provider: P) -> Self {
-        Self { actor, provider }
+        Self {
+            actor,
+            provider,
+            longest_call: LONGEST_CALL,
+        }
+    }
+
+    /// The same with another patience than [`LONGEST_CALL`], for tests that cannot wait as long.
+    #[must_use]
+    pub fn with_longest_call(self, longest_call: Duration) -> Self {
+        Self { longest_call, ..self }
     }
 
     async fn work(&self, job: Job) -> Result<(), ActError> {
         match job {
             Job::Charge(id) => self.charge(id).await,
             Job::Void(id) => self.void(id).await,
-            Job::Lookup(id) => self.answer(id, ask(self.provider.lookup(id)).await).await,
+            Job::Lookup(id) => {
+                let answer = self.ask("lookup", id, self.provider.lookup(id), ChargeAnswer::Unknown);
+                self.answer(id, answer.await).await
+            }
             Job::Refund(refund) => self.refund(refund).await,
         }
     }
@@ -46,8 +61,9 @@ impl<P: Provider> JobHandler<P> {
         if !order.may_charge() {
             return Ok(());
         }
-        self.answer(id, ask(self.provider.charge(id, total(&order))).await)
-            .await
+        let question = self.provider.charge(id, total(&order));
+        let answer = self.ask("charge", id, question, ChargeAnswer::Unknown);
+        self.answer(id, answer.await).await
     }
 
     async fn void(&self, id: OrderId) -> Result<(), ActError> {
@@ -56,7 +72,8 @@ impl<P: Provider> JobHandler<P> {
         if order.state != State::Charging || !order.stop {
             return Ok(());
         }
-        self.answer(id, ask(self.provider.stop(id)).await).await
+        let answer = self.ask("stop", id, self.provider.stop(id), ChargeAnswer::Unknown);
+        self.answer(id, answer.await).await
     }
 
     async fn refund(&self, RefundJob { order_id, refund_id }: RefundJob) -> Result<(), ActError> {
@@ -69,7 +86,8 @@ impl<P: Provider> JobHandler<P> {
             amount: refund.amount,
             currency: refund.currency,
         };
-        let answer = ask(self.provider.refund(refund_id, order_id, money)).await;
+        let question = self.provider.refund(refund_id, order_id, money);
+        let answer = self.ask("refund", order_id, question, RefundAnswer::Unknown).await;
         if answer == RefundAnswer::Failed {
             self.actor.metrics.refunds_refused.inc();
             tracing::error!(order = %order_id, refund = %refund_id, "the provider refused to give the money back");
@@ -88,14 +106,18 @@ impl<P: Provider> JobHandler<P> {
         }
         Ok(())
     }
-}
 
-/// One question to the provider.
-async fn ask<A>(question: impl Future<Output = A>) -> A {
-    crash::point("payments.job.before_call");
-    let answer = question.await;
-    crash::point("payments.job.after_call");
-    answer
+    /// One question to the provider. Its effect may come although it was given up, so nothing is concluded from that.
+    async fn ask<A>(&self, call: &'static str, order: OrderId, question: impl Future<Output = A>, unknown: A) -> A {
+        crash::point("payments.job.before_call");
+        let answer = tokio::time::timeout(self.longest_call, question).await;
+        crash::point("payments.job.after_call");
+        answer.unwrap_or_else(|_| {
+            tracing::warn!(%order, call, "the provider did not answer in time");
+            self.actor.metrics.called(call, "no_answer");
+            unknown
+        })
+    }
 }
 
 fn total(order: &Order) -> Money {

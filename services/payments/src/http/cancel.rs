@@ -33,9 +33,9 @@ pub(super) async fn cancel(
         idempotency: &idempotency,
     };
     match once::act(&state, request).await? {
-        Done::Now(order) => Ok((StatusCode::ACCEPTED, orders::reply(&order)).into_response()),
+        Done::Now { order, .. } => Ok((StatusCode::ACCEPTED, orders::reply(&order)).into_response()),
         Done::Before(record) => {
-            let order = orders::load(&state, access.id).await?;
+            let order = orders::load_again(&state, access.id).await?;
             Ok(replayed((record.status(), orders::reply(&order))))
         }
     }

@@ -25,13 +25,27 @@ pub(super) fn of_write(error: StoreError) -> ApiError {
     };
     let error = ApiError::of_write(error);
     if error.status() == StatusCode::GATEWAY_TIMEOUT {
-        return ApiError::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "timeout",
-            "The outcome is unknown. Repeat the request with the same Idempotency-Key.",
-        );
+        return unknown_outcome();
     }
     error
+}
+
+/// A failed read of what the request did, now or when it came before. 503 would say that nothing happened, so it is told as
+/// a write is that got no answer.
+pub(super) fn of_read_again(error: StoreError) -> ApiError {
+    let error = of_read(error);
+    if error.status() == StatusCode::SERVICE_UNAVAILABLE {
+        return unknown_outcome();
+    }
+    error
+}
+
+fn unknown_outcome() -> ApiError {
+    ApiError::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "timeout",
+        "The outcome is unknown. Repeat the request with the same Idempotency-Key.",
+    )
 }
 
 /// A change that was not made.

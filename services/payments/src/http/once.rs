@@ -1,16 +1,16 @@
 //! Requests that may be repeated: what is stored of them, and whether they had their effect already.
 
 use shopwright_domain::ids::OrderId;
-use shopwright_domain::order::Order;
+use shopwright_domain::order::{Order, Refund};
 use shopwright_kit::{ApiError, Idempotency, Record};
 
 use super::{ApiState, error};
-use crate::act::{ActError, Acted, Happening};
+use crate::act::{Acted, Happening};
 use crate::store::Mark;
 
 /// A request that acts on an order.
 pub(super) struct Request<'a> {
-    /// Which order.
+    /// The one to act on.
     pub(super) order: OrderId,
     /// What shall happen.
     pub(super) happening: Happening,
@@ -22,8 +22,13 @@ pub(super) struct Request<'a> {
 
 /// What became of it.
 pub(super) enum Done {
-    /// The order as it is now.
-    Now(Box<Order>),
+    /// It has its effect now, or needs none.
+    Now {
+        /// The order as it is.
+        order: Box<Order>,
+        /// The refund that was opened with it.
+        refund: Option<Refund>,
+    },
     /// It had its effect before.
     Before(Record),
 }
@@ -48,17 +53,17 @@ pub(super) async fn act(state: &ApiState, request: Request<'_>) -> Result<Done, 
     let idempotency = request.idempotency;
     let mark = mark(state, idempotency, &request.record);
     match state.actor.act_marked(request.order, &request.happening, &mark).await {
-        Ok(Acted::Changed(order)) => Ok(Done::Now(Box::new(order))),
+        Ok(Acted::Changed { order, refund }) => Ok(Done::Now {
+            order: Box::new(order),
+            refund,
+        }),
+        // What leaves nothing to do here, or is refused below, is never the effect of a repetition of this very request: the mark is looked for
+        // after the order is read, so an order that shows such an effect is found with its mark.
+        Ok(Acted::Unchanged(order)) => Ok(Done::Now {
+            order: Box::new(order),
+            refund: None,
+        }),
         Ok(Acted::Known(text)) => idempotency.judge(&text).map(Done::Before),
-        // Between the look for the mark and the look at the order, a repetition of this very request may have been faster:
-        // then what is in its way is its own effect.
-        Ok(Acted::Unchanged(order)) => Ok(earlier(state, idempotency)
-            .await?
-            .map_or_else(|| Done::Now(Box::new(order)), Done::Before)),
-        Err(ActError::Refused(refusal)) => earlier(state, idempotency)
-            .await?
-            .map(Done::Before)
-            .ok_or_else(|| error::of_act(refusal.into())),
         Err(error) => Err(error::of_act(error)),
     }
 }

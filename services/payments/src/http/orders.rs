@@ -10,6 +10,7 @@ use shopwright_kit::{AdminAuthorization, ApiError, Json, Query};
 
 use super::access::{OrderAccess, no_such_order};
 use super::{ApiState, OrderView, error};
+use crate::store::Loaded;
 
 const DEFAULT_LIMIT: usize = 20;
 const LARGEST_LIMIT: usize = 100;
@@ -54,7 +55,15 @@ pub(super) async fn list(
 
 /// The order, or 404.
 pub(super) async fn load(state: &ApiState, id: OrderId) -> Result<Order, ApiError> {
-    let loaded = state.actor.store.load(id).await.map_err(error::of_read)?;
+    found(state.actor.store.load(id).await.map_err(error::of_read)?)
+}
+
+/// The order that a request is known to have had its effect on, for the reply.
+pub(super) async fn load_again(state: &ApiState, id: OrderId) -> Result<Order, ApiError> {
+    found(state.actor.store.load(id).await.map_err(error::of_read_again)?)
+}
+
+fn found(loaded: Option<Loaded>) -> Result<Order, ApiError> {
     Ok(loaded.ok_or_else(no_such_order)?.order)
 }
 

@@ -12,8 +12,8 @@ use shopwright_domain::order::{self, Order, Placing};
 use shopwright_kit::idempotency::replayed;
 use shopwright_kit::{ApiError, FieldError, Json, Keyed, Record, RequestContext, crash};
 
-use super::access::{Caller, no_such_order};
-use super::{ApiState, OrderView, error, once};
+use super::access::Caller;
+use super::{ApiState, OrderView, error, once, orders};
 use crate::store::Committed;
 use crate::token::OrderToken;
 
@@ -24,6 +24,7 @@ const TOKEN_KEY: &str = "token_key";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewOrder {
+    /// 1 to `MAX_LINES`.
     lines: Vec<NewLine>,
 }
 
@@ -31,7 +32,9 @@ pub(super) struct NewOrder {
 #[serde(deny_unknown_fields)]
 struct NewLine {
     product_id: ProductId,
+    /// 1 to `MAX_QUANTITY`, lines of the same product counted together.
     quantity: u32,
+    /// What the shopper saw for one piece, in the shop's currency.
     expected_unit_price: Option<Money>,
 }
 
@@ -40,6 +43,7 @@ struct NewLine {
 struct Placed {
     #[serde(flatten)]
     order: OrderView,
+    /// To be sent as [`ORDER_TOKEN`](super::ORDER_TOKEN); good for this order alone.
     order_token: OrderToken,
 }
 
@@ -96,8 +100,7 @@ pub(super) async fn place(
 /// The reply that was given before. The order has moved on; it is shown as it was.
 async fn repeat(state: &ApiState, record: &Record) -> Result<Response, ApiError> {
     let id = record.id.parse().map_err(|error| ApiError::internal(&error))?;
-    let loaded = state.actor.store.load(id).await.map_err(error::of_read)?;
-    let order = loaded.ok_or_else(no_such_order)?.order;
+    let order = orders::load_again(state, id).await?;
     Ok(replayed(reply(state, &order, record)))
 }
 

@@ -33,18 +33,18 @@ pub(super) struct NewRefund {
 pub struct RefundView {
     /// Its id.
     pub id: RefundId,
-    /// Of which order.
+    /// Whose money it is.
     pub order_id: OrderId,
     /// Where it stands.
     pub state: RefundState,
-    /// How much.
+    /// At least 1 minor unit, in the order's currency.
     pub amount: Money,
     /// What staff said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// RFC 3339.
+    /// When it was asked for: RFC 3339 in UTC, with milliseconds.
     pub created_at: String,
-    /// RFC 3339.
+    /// When it last changed, written in the same way.
     pub updated_at: String,
 }
 
@@ -102,13 +102,18 @@ pub(super) async fn open(
         idempotency: &idempotency,
     };
     match once::act(&state, request).await? {
-        Done::Now(_) => {
+        Done::Now { refund, .. } => {
             tracing::info!(%order, refund = %id, "refund asked for");
-            reply(&state, StatusCode::ACCEPTED, id).await
+            let refund = match refund {
+                // As it was stored: it need not be read to be told.
+                Some(refund) => refund,
+                None => load_again(&state, id).await?,
+            };
+            Ok(reply(StatusCode::ACCEPTED, &refund))
         }
         Done::Before(record) => {
             let known: RefundId = record.id.parse().map_err(|error| ApiError::internal(&error))?;
-            let response = reply(&state, record.status(), known).await?;
+            let response = reply(record.status(), &load_again(&state, known).await?);
             // Ours is known when it was sent twice, because the first answer was lost.
             Ok(if known == id { response } else { replayed(response) })
         }
@@ -124,11 +129,15 @@ pub(super) async fn list(State(state): State<ApiState>, access: OrderAccess) -> 
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(Items { items })))
 }
 
-async fn reply(state: &ApiState, status: StatusCode, id: RefundId) -> Result<Response, ApiError> {
-    let found = state.actor.store.refunds(&[id]).await.map_err(error::of_read)?;
-    let refund = found.first().ok_or_else(|| ApiError::not_found("refund"))?;
+/// The refund that a request is known to have opened, for the reply.
+async fn load_again(state: &ApiState, id: RefundId) -> Result<Refund, ApiError> {
+    let found = state.actor.store.refunds(&[id]).await.map_err(error::of_read_again)?;
+    found.into_iter().next().ok_or_else(|| ApiError::not_found("refund"))
+}
+
+fn reply(status: StatusCode, refund: &Refund) -> Response {
     let body = Json(RefundView::as_requested(refund));
-    Ok((status, [(header::CACHE_CONTROL, "no-store")], body).into_response())
+    (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
 impl NewRefund {
@@ -162,6 +171,6 @@ fn of_currency(money: Money, currency: Currency) -> Result<(), ApiError> {
         return Ok(());
     }
     let detail = format!("This order is in {currency}.");
-    let place = FieldError::new("/amount/currency", "currency_mismatch", detail.clone());
-    Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "currency_mismatch", detail).with_errors(vec![place]))
+    let place = FieldError::new("/amount/currency", "currency_mismatch", detail);
+    Err(ApiError::validation(vec![place]))
 }

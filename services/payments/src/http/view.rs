@@ -14,47 +14,47 @@ pub struct OrderView {
     pub id: OrderId,
     /// Where it stands.
     pub state: State,
-    /// What was ordered.
+    /// 1 to 50, one per product.
     pub lines: Vec<LineView>,
-    /// Sum of the lines.
+    /// Sum of quantity times price over all lines; from `reserved` on, as the two below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subtotal: Option<Money>,
-    /// The shop's fee.
+    /// The shop's fee on the subtotal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fee: Option<Money>,
-    /// What is charged.
+    /// Subtotal and fee: what is charged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<Money>,
-    /// What was taken.
+    /// What the provider took, which is the total; left out until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub captured: Option<Money>,
-    /// What went back.
+    /// What went back, if anything did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refunded: Option<Money>,
-    /// What is on its way back.
+    /// What is on its way back, if anything is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund_open: Option<Money>,
-    /// Why it is where it is.
+    /// Why it ended without a sale, or is about to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// One more with every change.
+    /// 1 when placed, one more with every change.
     pub version: u64,
-    /// RFC 3339.
+    /// When it was placed: RFC 3339 in UTC, with milliseconds, as every time here.
     pub created_at: String,
-    /// RFC 3339.
+    /// When it last changed.
     pub updated_at: String,
-    /// Every state it came into.
+    /// Every state it came into, oldest first.
     pub timeline: Vec<PassageView>,
 }
 
 /// One product of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineView {
-    /// Which.
+    /// As inventory's catalogue knows it.
     pub product_id: ProductId,
-    /// How many.
+    /// Pieces, 1 to 10,000.
     pub quantity: u32,
-    /// For one piece, once taken.
+    /// For one piece, as taken together with the stock; from `reserved` on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_price: Option<Money>,
 }
@@ -62,9 +62,9 @@ pub struct LineView {
 /// A state and when it was reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassageView {
-    /// Which.
+    /// The one it came into.
     pub state: State,
-    /// RFC 3339.
+    /// When it did.
     pub at: String,
 }
 

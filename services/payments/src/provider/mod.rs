@@ -1,6 +1,7 @@
 //! The payment provider, as payments sees it: four questions about a key, and answers that may be unknown.
 
 use std::future::Future;
+use std::time::Duration;
 
 use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::money::Money;
@@ -9,6 +10,11 @@ use shopwright_domain::order::{ChargeAnswer, RefundAnswer};
 pub mod simulated;
 
 pub use simulated::Simulated;
+
+/// A call that has no answer by then is given up, and its answer is `Unknown`: a call that never ends would keep its place
+/// among the few at once for ever. Below the time that a consumer has to drain (30 s), so that a call made just before the
+/// end still tells how it went.
+pub const LONGEST_CALL: Duration = Duration::from_secs(20);
 
 /// A provider of payments. Every call may be repeated under its key, at any time and from any process, and then answers
 /// as the first one did: what was charged, stopped, given back or refused stays so for its key, for ever. No answer, an

@@ -101,6 +101,8 @@ impl Store {
 
     fn arguments(&self, decision: &Decision, mark: Option<&Mark>) -> Result<Arguments, StoreError> {
         let order = &decision.order;
+        // The script has a key of a refund in a fixed place, so that the mark's is always the last. A decision without a
+        // refund names one that belongs to the order, and the script, given no document for it, writes nothing there.
         let refund_id = decision
             .refund
             .as_ref()

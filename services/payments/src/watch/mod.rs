@@ -53,9 +53,17 @@ struct Reading {
     found: Result<Snapshot, WatchError>,
 }
 
+/// An order that somebody watches.
+struct Watched {
+    sender: watch::Sender<Reading>,
+    /// How many do. Counted here, under the registry's lock, because the sender's own count of receivers falls only when a
+    /// watcher is gone altogether: the last two, going at once, would each still see the other.
+    watchers: usize,
+}
+
 #[derive(Default)]
 struct Registry {
-    watched: HashMap<OrderId, watch::Sender<Reading>>,
+    watched: HashMap<OrderId, Watched>,
     /// To be read.
     wanted: HashSet<OrderId>,
     /// The last number given out.
@@ -114,8 +122,12 @@ impl Watch {
             ticket: 0,
             found: Err(WatchError::Unavailable),
         };
-        let sender = registry.watched.entry(id).or_insert_with(|| watch::Sender::new(unread));
-        let receiver = sender.subscribe();
+        let watched = registry.watched.entry(id).or_insert_with(|| Watched {
+            sender: watch::Sender::new(unread),
+            watchers: 0,
+        });
+        watched.watchers += 1;
+        let receiver = watched.sender.subscribe();
         self.0.wake.notify_one();
         let watcher = Watcher {
             id,
@@ -144,8 +156,8 @@ impl Watch {
     /// An order is said to have this version now.
     fn hear(&self, id: OrderId, version: u64) {
         let mut registry = self.registry();
-        let is_news = registry.watched.get(&id).is_some_and(|sender| {
-            let reading = sender.borrow();
+        let is_news = registry.watched.get(&id).is_some_and(|watched| {
+            let reading = watched.sender.borrow();
             reading.found.as_ref().map_or(true, |known| known.version < version)
         });
         if is_news {
@@ -234,8 +246,8 @@ impl Watch {
 
 impl Registry {
     fn tell(&mut self, id: OrderId, ticket: u64, found: Result<Snapshot, WatchError>) {
-        let Some(sender) = self.watched.get(&id) else { return };
-        sender.send_if_modified(|reading| {
+        let Some(watched) = self.watched.get(&id) else { return };
+        watched.sender.send_if_modified(|reading| {
             // Those who wait for their first reading wait for its ticket; the others for another content only.
             let is_awaited = reading.ticket < ticket;
             let is_news = reading.found != found;
@@ -297,14 +309,53 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         let mut registry = self.watch.registry();
-        // This one is still counted.
-        let is_last = registry
-            .watched
-            .get(&self.id)
-            .is_some_and(|sender| sender.receiver_count() <= 1);
-        if is_last {
+        let Some(watched) = registry.watched.get_mut(&self.id) else {
+            return;
+        };
+        watched.watchers -= 1;
+        if watched.watchers == 0 {
             registry.watched.remove(&self.id);
             registry.wanted.remove(&self.id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use shopwright_domain::keys::ShopKeys;
+    use shopwright_kit::{Redis, RedisSettings};
+
+    use super::*;
+
+    /// The last watchers of an order go at the same moment, from several threads, again and again.
+    #[tokio::test]
+    async fn however_they_go_nothing_is_left() {
+        const THREADS: usize = 4;
+        const ROUNDS: usize = 5_000;
+        // Nobody is there: what is looked at needs no Redis.
+        let settings = RedisSettings {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            username: None,
+            password: None,
+        };
+        let store = Store::new(Redis::new(&settings).unwrap(), ShopKeys::new("demo"));
+        let watch = Watch::new(store);
+        let ids: Vec<_> = (0..ROUNDS).map(|_| OrderId::generate()).collect();
+        let barrier = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for id in &ids {
+                        let (watcher, _) = watch.enter(*id);
+                        barrier.wait();
+                        drop(watcher);
+                    }
+                });
+            }
+        });
+        assert_eq!((watch.orders(), watch.registry().wanted.len()), (0, 0));
     }
 }

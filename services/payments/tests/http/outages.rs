@@ -123,6 +123,41 @@ async fn an_unknown_outcome_is_told_by_the_same_key() {
     api.running.stop().await;
 }
 
+/// The mark of a request can be read, and what it stored cannot: "nothing happened" would be wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_before_is_never_answered_as_if_it_had_not() {
+    let api = Api::start().await;
+    let placed = api.completed().await;
+    let (order_key, refund_key, body) = (new_key(), new_key(), order_of(1));
+    let unknown = (504, "timeout".to_owned(), false);
+    assert_eq!(api.caller.place_as(&order_key, &body).await.status(), 202);
+    assert_eq!(
+        api.caller.refund_as(&refund_key, &placed, &json!({})).await.status(),
+        202
+    );
+
+    let allow = async |keys: &[String]| {
+        let words: Vec<_> = keys.iter().map(String::as_str).collect();
+        let user = ["ACL", "SETUSER", User::Payments.name(), "resetkeys"];
+        command(&api, &[&user[..], &words].concat()).await;
+    };
+    allow(&[]).await;
+    assert_eq!(refusal(api.caller.place_as(&order_key, &body).await).await, unknown);
+    allow(&[format!("~{}*", api.shop.keys.order_prefix())]).await;
+    assert_eq!(
+        refusal(api.caller.refund_as(&refund_key, &placed, &json!({})).await).await,
+        unknown
+    );
+    allow(&[format!("~{}*", api.shop.keys.payments_prefix())]).await;
+    for response in [
+        api.caller.place_as(&order_key, &body).await,
+        api.caller.refund_as(&refund_key, &placed, &json!({})).await,
+    ] {
+        assert_eq!((response.status().as_u16(), is_replay(&response)), (202, true));
+    }
+    api.running.stop().await;
+}
+
 /// From 80 % of its memory no new order is taken, and those that are there go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nearly_full_redis_takes_no_new_order() {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shopwright_domain::access::User;
 use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::money::{Amount, MAX_MINOR_UNITS};
 use shopwright_domain::order::{Input, RefundAnswer, RefundRequest, State};
 use shopwright_payments::act::Happening;
+use shopwright_payments::store::{ADVANCE, Store};
 
 use crate::api::{ADMIN_KEY, Api, Placed, new_key, problem};
-use crate::support::{Inventory, at_rest, order};
+use crate::support::{Inventory, Shop, at_rest, order, patient};
 
 /// Of one piece at 333 and 20 %.
 const TOTAL: i64 = 400;
@@ -145,7 +147,7 @@ async fn what_is_wrong_with_a_refund_is_said_and_nothing_goes_back() {
     let before = api.caller.read(&placed).await;
     let dollars = json!({"amount": {"amount": 1, "currency": "USD"}});
     for (body, code, pointer) in [
-        (dollars, "currency_mismatch", "/amount/currency"),
+        (dollars.clone(), "validation_failed", "/amount/currency"),
         (json!({"amount": euros(0)}), "validation_failed", "/amount/amount"),
         (json!({"amount": euros(-1)}), "validation_failed", "/amount/amount"),
         (
@@ -167,6 +169,8 @@ async fn what_is_wrong_with_a_refund_is_said_and_nothing_goes_back() {
         assert_eq!((status, &*said), (422, code), "{body}");
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{body}");
     }
+    let (_, _, problem_of_currency) = problem(api.caller.refund(&placed, &dollars).await).await;
+    assert_eq!(problem_of_currency["errors"][0]["code"], "currency_mismatch");
     let (status, code, _) = problem(
         api.caller
             .refund(&placed, &json!({"amount": euros(MAX_MINOR_UNITS)}))
@@ -244,5 +248,28 @@ async fn an_order_has_so_many_refunds_and_no_more() {
         .await;
     let list: Value = list.json().await.unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 100);
+    api.running.stop().await;
+}
+
+/// No refund of this shop can be read: a reply that needed to would say that something failed, with the refund on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reply_tells_what_was_stored_without_reading_it() {
+    let shop = Shop::start().await;
+    let stored = "redis.call('JSON.SET', KEYS[5], '$', ARGV[4])";
+    let unreadable = ADVANCE.replace(stored, "redis.call('JSON.SET', KEYS[5], '$', '{}')");
+    assert_ne!(unreadable, ADVANCE);
+    let mut actor = shop.actor(patient());
+    actor.store = Store::with_advance(shop.redis(User::Payments), shop.keys.clone(), &unreadable);
+    let api = Api::with(shop, actor, |_| {}).await;
+    let placed = api.completed().await;
+    let refund = accepted(&api, &placed, &json!({"reason": "a scratch"})).await;
+    let id = order(&api.state.actor, placed.id).await.refunds[0];
+    assert_eq!((&refund["id"], &refund["order_id"]), (&json!(id), &json!(placed.id)));
+    assert_eq!(
+        (&refund["state"], &refund["amount"], &refund["reason"]),
+        (&json!("requested"), &euros(TOTAL), &json!("a scratch"))
+    );
+    assert_eq!(refund["created_at"], refund["updated_at"]);
+    assert!(api.state.actor.store.refunds(&[id]).await.is_err());
     api.running.stop().await;
 }

@@ -254,6 +254,9 @@ impl Shop {
     }
 }
 
+/// As `PROVIDER_LATENCY_MILLISECONDS`: nearly as long as a call is waited for.
+pub const SLOW_CALL: &str = "19000";
+
 /// The simulated provider of tests declines above this many minor units.
 pub const DECLINE_ABOVE: i64 = 100_000;
 

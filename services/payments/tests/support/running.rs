@@ -8,7 +8,7 @@ use shopwright_domain::access::User;
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS};
 use shopwright_payments::act::Actor;
 use shopwright_payments::consume::{JobHandler, StockHandler};
-use shopwright_payments::provider::Simulated;
+use shopwright_payments::provider::{Provider, Simulated};
 use shopwright_streams::Client;
 use shopwright_streams::consume::{self, Handler, Settings};
 use tokio_util::sync::CancellationToken;
@@ -50,19 +50,43 @@ impl Running {
             redis: shop.redis(User::Inventory),
             stream: shop.keys.inventory_events(),
         };
-        let settings = loop_settings(shop.keys.payments_events(), GROUP_INVENTORY);
+        let settings = loop_settings(shop.keys.payments_events(), GROUP_INVENTORY, "test");
         self.consume(shop.streams(User::Inventory), settings, handler);
     }
 
+    /// Both loops of a consumer.
     pub fn payments(&mut self, shop: &Shop, actor: &Actor, provider: &Simulated) {
-        let client = shop.streams(User::Payments);
-        let stock = loop_settings(shop.keys.inventory_events(), GROUP_PAYMENTS);
-        let (handler, shutdown, reader) = (StockHandler::new(actor.clone()), self.token(), client.clone());
+        self.payments_as("test", shop, actor, provider);
+    }
+
+    /// The same under another name than the usual one: of a group, no two have the same.
+    pub fn payments_as(&mut self, name: &str, shop: &Shop, actor: &Actor, provider: &Simulated) {
+        self.stock_as(name, shop, actor);
+        let jobs = loop_settings(shop.keys.payments_jobs(), GROUP_PAYMENTS, name);
+        let handler = JobHandler::new(actor.clone(), provider.clone());
+        self.consume(shop.streams(User::Payments), jobs, handler);
+    }
+
+    /// The loop that stock answers come in by.
+    pub fn stock_as(&mut self, name: &str, shop: &Shop, actor: &Actor) {
+        let settings = loop_settings(shop.keys.inventory_events(), GROUP_PAYMENTS, name);
+        let (client, handler, shutdown) = (
+            shop.streams(User::Payments),
+            StockHandler::new(actor.clone()),
+            self.token(),
+        );
         self.spawn(async move {
-            consume::run_batches(reader, stock, Arc::new(handler), Arc::default(), shutdown).await;
+            consume::run_batches(client, settings, Arc::new(handler), Arc::default(), shutdown).await;
         });
-        let jobs = loop_settings(shop.keys.payments_jobs(), GROUP_PAYMENTS);
-        self.consume(client, jobs, JobHandler::new(actor.clone(), provider.clone()));
+    }
+
+    /// The loop that asks the provider, so many calls at once.
+    pub fn jobs<P: Provider>(&mut self, shop: &Shop, handler: JobHandler<P>, concurrency: usize) {
+        let settings = Settings {
+            concurrency,
+            ..loop_settings(shop.keys.payments_jobs(), GROUP_PAYMENTS, "test")
+        };
+        self.consume(shop.streams(User::Payments), settings, handler);
     }
 
     pub fn sweeper(&mut self, actor: &Actor) {
@@ -82,12 +106,12 @@ impl Running {
     }
 }
 
-fn loop_settings(key: String, group: &str) -> Settings {
+fn loop_settings(key: String, group: &str, consumer: &str) -> Settings {
     Settings {
         claim_min_idle: Duration::from_millis(500),
         claim_interval: Duration::from_millis(100),
         block: Duration::from_millis(100),
         drain: Duration::from_secs(5),
-        ..Settings::new(key, group, "test")
+        ..Settings::new(key, group, consumer)
     }
 }
