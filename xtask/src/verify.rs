@@ -7,7 +7,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use shopwright_domain::access::User;
 use shopwright_domain::keys::ShopKeys;
 use shopwright_load::journal;
-use shopwright_verify::{Books, Expected, Options, verify};
+use shopwright_verify::{Books, Expected, Options, Report, verify};
 
 use crate::workspace;
 
@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     settled: bool,
 }
 
-/// An error when something does not hold, after the table.
+/// An error when something does not hold or could not be judged, after the table.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let expected = arguments.journal.as_deref().map(journal::read).transpose()?;
     let options = Options {
@@ -57,9 +57,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         anyhow::Ok(verify(&mut books, &options).await?)
     })??;
     print!("{report}");
-    match report.findings.len() {
-        0 => Ok(()),
-        count => bail!("{count} violations"),
+    outcome(&report)
+}
+
+/// What was not judged is no violation, and not proven either: it is told apart, and is an error as well.
+fn outcome(report: &Report) -> Result<()> {
+    match (report.findings.len(), report.not_judged()) {
+        (0, None) => Ok(()),
+        (0, Some(open)) => bail!("nothing was seen to be wrong, but not everything is proven; {open}"),
+        (count, None) => bail!("{count} violations"),
+        (count, Some(open)) => bail!("{count} violations; {open}"),
     }
 }
 
@@ -85,4 +92,31 @@ fn address(text: &str) -> Result<(String, u16), String> {
         .filter(|(host, _)| !host.is_empty())
         .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
         .ok_or_else(|| "must look like HOST:PORT".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use shopwright_verify::{Finding, Invariant};
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_judged_is_an_error_and_no_violation() {
+        let told = |report: &Report| outcome(report).map_err(|error| error.to_string());
+        let mut report = Report::default();
+        assert_eq!(told(&report), Ok(()));
+        report.undecided.insert(Invariant::StockReserved, 3);
+        let open = "not judged, as it changed too fast: stock-reserved (3)";
+        let wanted = format!("nothing was seen to be wrong, but not everything is proven; {open}");
+        assert_eq!(told(&report), Err(wanted));
+        report.findings.push(Finding {
+            invariant: Invariant::Money,
+            order: None,
+            product: None,
+            detail: String::new(),
+        });
+        assert_eq!(told(&report), Err(format!("1 violations; {open}")));
+        report.undecided.clear();
+        assert_eq!(told(&report), Err("1 violations".to_owned()));
+    }
 }

@@ -26,12 +26,12 @@ pub enum Verdict {
 impl Verdict {
     /// What a comparison that came to its end has shown.
     pub fn of(report: &Report) -> Self {
-        if !report.is_clean() {
+        if !report.findings.is_empty() {
             Self::Violated(Violations::of(report))
-        } else if report.undecided > 0 {
-            Self::NotVerified(Obstacle::Undecided)
-        } else {
+        } else if report.is_clean() {
             Self::Sound
+        } else {
+            Self::NotVerified(Obstacle::Undecided)
         }
     }
 }
@@ -193,7 +193,9 @@ mod tests {
     fn what_changed_too_fast_is_not_proven() {
         let mut report = Report::default();
         assert_eq!(Verdict::of(&report), Verdict::Sound);
-        report.undecided = 1;
+        report.undecided.insert(Invariant::Money, 1);
         assert_eq!(Verdict::of(&report), Verdict::NotVerified(Obstacle::Undecided));
+        report.findings.push(finding(Invariant::Loss, None, None));
+        assert!(matches!(Verdict::of(&report), Verdict::Violated(_)));
     }
 }

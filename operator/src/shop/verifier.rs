@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 
 /// The longest that one comparison may take, and so the longest that one shop keeps the others waiting.
 pub const DEADLINE: Duration = Duration::from_mins(2);
-/// The most orders, lines and events of one shop, each, that are held at once. See `docs/verification.md` for what it costs.
+/// The most orders, lines and events of one shop, each, that are held at once.
 pub const MOST_HELD: usize = 200_000;
 /// For one reply. Longer than usual: the second look is one script, and whoever only reads can wait for a slow disk.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -216,8 +216,14 @@ impl Comparer {
         let compared = tokio::time::timeout(DEADLINE, self.compare(&figures.key, &assignment.endpoint)).await;
         match compared.unwrap_or(Err(Obstacle::Deadline)) {
             Ok(report) => {
-                self.metrics.verified(namespace, name, &report, started.elapsed());
-                Verdict::of(&report)
+                let verdict = Verdict::of(&report);
+                if verdict == Verdict::NotVerified(Obstacle::Undecided) {
+                    // No violation of what was not judged would read as none.
+                    self.metrics.forget_shop(namespace, name);
+                } else {
+                    self.metrics.verified(namespace, name, &report, started.elapsed());
+                }
+                verdict
             }
             Err(obstacle) => {
                 self.metrics.forget_shop(namespace, name);

@@ -66,6 +66,8 @@ pub async fn check(
             violations.push(finding.to_string());
         }
     }
+    // The shop has settled: whatever still changes is wrong, and what was not judged is not proven.
+    violations.extend(report.not_judged());
     if !deaths.is_empty() {
         violations.extend(letters_without_a_loss(shop, of_a_loss).await?);
     }

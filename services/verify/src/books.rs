@@ -25,6 +25,13 @@ impl<T> Document<T> {
             Self::Missing | Self::Broken => None,
         }
     }
+
+    pub(crate) fn into_present(self) -> Option<T> {
+        match self {
+            Self::Present(document) => Some(document),
+            Self::Missing | Self::Broken => None,
+        }
+    }
 }
 
 impl<T: DeserializeOwned> Document<T> {

@@ -1,12 +1,14 @@
 //! What the shop is known to have accepted, as whoever sent the requests wrote it down.
 
 use shopwright_domain::ids::{OrderId, ProductId, RefundId};
+use shopwright_domain::money::Money;
 use shopwright_domain::order::{Refund, State};
 
 use crate::books::{Document, OrderBooks};
 use crate::connection::{Books, VerifyError};
 use crate::look;
 use crate::report::{Finding, Invariant, Report};
+use crate::rules::Fault;
 use crate::scan::Found;
 
 /// Orders read with one round trip.
@@ -22,7 +24,16 @@ pub struct ExpectedOrder {
     /// Its cancellation was accepted.
     pub cancelled: bool,
     /// Refunds of it that were accepted.
-    pub refunds: Vec<RefundId>,
+    pub refunds: Vec<ExpectedRefund>,
+}
+
+/// A refund that was answered 202.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectedRefund {
+    /// Which.
+    pub id: RefundId,
+    /// How much.
+    pub amount: Money,
 }
 
 /// Everything that was accepted.
@@ -41,8 +52,8 @@ impl Expected {
         for page in self.orders.chunks(PAGE) {
             let ids: Vec<OrderId> = page.iter().map(|order| order.id).collect();
             for (expected, seen) in page.iter().zip(look::first(books, &ids).await?) {
-                let faults = expected.faults(&seen).into_iter().map(|detail| Finding {
-                    invariant: Invariant::Loss,
+                let faults = expected.faults(&seen).into_iter().map(|(invariant, detail)| Finding {
+                    invariant,
                     order: Some(expected.id),
                     product: None,
                     detail,
@@ -67,9 +78,9 @@ impl Expected {
 }
 
 impl ExpectedOrder {
-    fn faults(&self, seen: &OrderBooks) -> Vec<String> {
+    fn faults(&self, seen: &OrderBooks) -> Vec<Fault> {
         let Document::Present(order) = &seen.order else {
-            return vec!["accepted, and not there".to_owned()];
+            return vec![(Invariant::Loss, "accepted, and not there".to_owned())];
         };
         let mut faults = Vec::new();
         let mut lines: Vec<_> = order
@@ -81,20 +92,30 @@ impl ExpectedOrder {
         lines.sort_unstable();
         wanted.sort_unstable();
         if lines != wanted {
-            faults.push("its lines are not those that were accepted".to_owned());
+            let detail = "its lines are not those that were accepted";
+            faults.push((Invariant::Loss, detail.to_owned()));
         }
         let unfinished = !order.state.is_terminal();
         let called_off = unfinished || matches!(order.state, State::Cancelled | State::Declined | State::Refunded);
         if self.cancelled && !called_off {
-            faults.push(format!(
-                "its cancellation was accepted, and it is {}",
-                order.state.as_str()
-            ));
+            let detail = format!("its cancellation was accepted, and it is {}", order.state.as_str());
+            faults.push((Invariant::Loss, detail));
         }
-        for id in &self.refunds {
-            let documents = seen.refunds.iter().filter_map(|refund| refund.document.present());
-            if !documents.into_iter().any(|refund: &Refund| refund.id == *id) {
-                faults.push("an accepted refund of it is not there".to_owned());
+        for expected in &self.refunds {
+            let mut documents = seen.refunds.iter().filter_map(|refund| refund.document.present());
+            match documents.find(|refund: &&Refund| refund.id == expected.id) {
+                None => faults.push((Invariant::Loss, "an accepted refund of it is not there".to_owned())),
+                Some(refund)
+                    if (refund.amount, refund.currency) != (expected.amount.amount, expected.amount.currency) =>
+                {
+                    let (accepted, stored) = (expected.amount.amount.minor_units(), refund.amount.minor_units());
+                    let detail = format!(
+                        "a refund of {accepted} {} was accepted, and it is {stored} {}",
+                        expected.amount.currency, refund.currency
+                    );
+                    faults.push((Invariant::Money, detail));
+                }
+                Some(_) => {}
             }
         }
         faults

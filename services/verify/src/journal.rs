@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shopwright_domain::ids::OrderId;
 use shopwright_load::journal::{Fact, Record};
 
-use crate::expected::{Expected, ExpectedOrder};
+use crate::expected::{Expected, ExpectedOrder, ExpectedRefund};
 
 impl Expected {
     /// Everything that a journal says was accepted. `complete`: nobody else placed orders at this shop.
@@ -31,9 +31,12 @@ impl Expected {
                         order.cancelled = true;
                     }
                 }
-                Fact::RefundAccepted { id, order_id, .. } => {
+                Fact::RefundAccepted { id, order_id, amount } => {
                     if let Some(order) = orders.get_mut(order_id) {
-                        order.refunds.push(*id);
+                        order.refunds.push(ExpectedRefund {
+                            id: *id,
+                            amount: *amount,
+                        });
                     }
                 }
             }
@@ -85,7 +88,7 @@ mod tests {
             id,
             lines: vec![(product_id, 2)],
             cancelled: true,
-            refunds: vec![refund],
+            refunds: vec![ExpectedRefund { id: refund, amount }],
         };
         let expected = Expected::of_journal(&records, true);
         assert_eq!((expected.orders.as_slice(), expected.unknown), (&[order][..], 1));

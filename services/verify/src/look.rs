@@ -135,23 +135,29 @@ async fn read(books: &mut Books, ids: &[OrderId], refunds: &[Vec<RefundId>]) -> 
         .collect()
 }
 
-/// Everything about one order at one moment; where the provider has a Redis of its own, its side a moment later.
-/// None when the order had other refunds by then than at the look before.
+/// Everything about one order at one moment. None when the order had other refunds by then than at the look before, or when
+/// that moment was missed: no script sees two Redis. Then the provider is read before and after the shop. As its book about an
+/// order only goes forward, what it says both times it said in between, too.
 pub(crate) async fn second(books: &mut Books, before: &OrderBooks) -> Result<Option<OrderBooks>, VerifyError> {
     let (keys, id, refunds) = (books.keys.clone(), before.id, refunds_of(before));
     let mut asks = shop_asks(&keys, id, &refunds);
-    let shop_side = asks.len();
-    let (shop, provider) = if books.is_one() {
+    let seen = if books.is_one() {
+        let shop_side = asks.len();
         asks.extend(provider_asks(&keys, id, &refunds));
         let mut shop: Vec<Value> = books.ask(Place::Shop, &script(&asks)).await?;
         let provider = shop.split_off(shop_side.min(shop.len()));
-        (shop, provider)
+        assemble(id, shop, provider)?
     } else {
-        let shop = books.ask(Place::Shop, &script(&asks)).await?;
-        let asks = provider_asks(&keys, id, &refunds);
-        (shop, books.ask(Place::Provider, &script(&asks)).await?)
+        let provider = script(&provider_asks(&keys, id, &refunds));
+        let earlier = books.ask(Place::Provider, &provider).await?;
+        let shop: Vec<Value> = books.ask(Place::Shop, &script(&asks)).await?;
+        let later = books.ask(Place::Provider, &provider).await?;
+        let seen = assemble(id, shop.clone(), earlier)?;
+        if assemble(id, shop, later)? != seen {
+            return Ok(None);
+        }
+        seen
     };
-    let seen = assemble(id, shop, provider)?;
     Ok((refunds_of(&seen) == refunds).then_some(seen))
 }
 

@@ -7,10 +7,8 @@ use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
 
 use crate::Options;
 use crate::connection::{Books, Place, VerifyError};
+use crate::events;
 use crate::report::{Invariant, Report};
-
-/// Entries read with one call.
-const PAGE: usize = 1_000;
 
 /// What is told by the step that makes it so, and by no repetition: more than one of an order is a double effect.
 const TOLD_ONCE: [&str; 4] = ["order.placed", "order.completed", "order.rejected", "order.refunded"];
@@ -45,12 +43,7 @@ async fn nothing_left(books: &mut Books, stream: &str, group: &str, report: &mut
         report.add(Invariant::Loss, format!("the stream {stream} is not there"));
         return Ok(());
     }
-    let newest: Vec<(String, Value)> = books
-        .ask(
-            Place::Shop,
-            redis::cmd("XREVRANGE").arg(stream).arg(&["+", "-", "COUNT", "1"]),
-        )
-        .await?;
+    let newest = events::newest(books, stream).await?;
     let groups: Vec<HashMap<String, Value>> = books
         .ask(Place::Shop, redis::cmd("XINFO").arg("GROUPS").arg(stream))
         .await?;
@@ -69,8 +62,8 @@ async fn nothing_left(books: &mut Books, stream: &str, group: &str, report: &mut
             format!("{pending} entries of {stream} are pending at {group}"),
         );
     }
-    if let Some((newest, _)) = newest.first()
-        && text(found, "last-delivered-id").is_none_or(|last| last != *newest)
+    if let Some(newest) = newest
+        && text(found, "last-delivered-id").is_none_or(|last| last != newest)
     {
         report.add(
             Invariant::Loss,
@@ -87,30 +80,20 @@ async fn told_once(
     report: &mut Report,
 ) -> Result<(), VerifyError> {
     let mut told = BTreeMap::<(String, String), u32>::new();
-    let mut after = "-".to_owned();
+    let mut behind = events::START.to_owned();
     loop {
-        let mut command = redis::cmd("XRANGE");
-        command
-            .arg(keys.payments_events())
-            .arg(&after)
-            .arg("+")
-            .arg("COUNT")
-            .arg(PAGE);
-        let page: Vec<(String, HashMap<String, Value>)> = books.ask(Place::Shop, &command).await?;
-        for (_, fields) in &page {
-            let text = |name: &str| {
-                let value = fields.get(name)?;
-                redis::from_redis_value_ref::<String>(value).ok()
-            };
-            if let (Some(kind), Some(subject)) = (text("type"), text("subject"))
+        let page = events::page(books, &keys.payments_events(), &behind, "+").await?;
+        for event in &page {
+            if let (Some(kind), Some(subject)) = (event.text("type"), event.text("subject"))
                 && TOLD_ONCE.contains(&kind.as_str())
             {
                 *told.entry((subject, kind)).or_default() += 1;
             }
         }
         options.allow(told.len())?;
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE => after = format!("({last}"),
+        let is_last = page.len() < events::PAGE;
+        match page.into_iter().next_back() {
+            Some(last) if !is_last => behind = last.id,
             _ => break,
         }
     }
