@@ -139,9 +139,9 @@ async fn a_request_is_known_however_far_its_order_has_moved() {
     assert_eq!(support::order(&actor, order.id).await, changed);
 }
 
-/// What is refused or needs no change leaves no mark: a repetition is judged anew.
+/// What is refused leaves no mark: a repetition is judged anew. What is granted leaves one, although nothing had to change.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_an_effect_there_is_no_mark() {
+async fn what_was_granted_leaves_a_mark_and_what_was_refused_does_not() {
     let shop = Shop::start().await;
     let actor = shop.actor(patient());
     let order = completed(&actor).await;
@@ -152,9 +152,11 @@ async fn without_an_effect_there_is_no_mark() {
     actor.act(pending.id, &cancel).await.unwrap();
     let unchanged = actor.act_marked(pending.id, &cancel, &mark("unchanged")).await.unwrap();
     assert!(matches!(unchanged, Acted::Unchanged(_)));
+    let again = actor.act_marked(pending.id, &cancel, &mark("unchanged")).await.unwrap();
+    assert_eq!(again, Acted::Known(mark("unchanged").record));
     let missing = actor.act_marked(OrderId::generate(), &cancel, &mark("missing")).await;
     assert!(matches!(missing, Err(ActError::Missing)));
-    for key in ["refused", "unchanged", "missing"] {
+    for key in ["refused", "missing"] {
         assert_eq!(actor.store.mark(&mark(key).id).await.unwrap(), None, "{key}");
     }
 }

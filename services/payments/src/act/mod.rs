@@ -43,7 +43,7 @@ pub enum Acted {
         /// The refund that was opened or closed with it.
         refund: Option<Refund>,
     },
-    /// The order as it was, with nothing to change. No mark was stored: a repetition is judged anew.
+    /// The order as it was, with nothing to change; the mark was stored all the same: what was granted once stays granted.
     Unchanged(Order),
     /// The request had its effect before; this is the record of it.
     Known(String),
@@ -107,6 +107,11 @@ impl Actor {
             let (order, input) = happening.with(grounds).ok_or(ActError::Missing)?;
             let decision = match decide(&order, &input, now, &self.policy)? {
                 Outcome::Stay(stay) => {
+                    if let Some(mark) = mark
+                        && let Some(record) = self.store.remember(mark).await?
+                    {
+                        return Ok(Acted::Known(record));
+                    }
                     self.note(&order, &input, stay);
                     return Ok(Acted::Unchanged(order));
                 }

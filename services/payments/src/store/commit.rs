@@ -53,6 +53,15 @@ impl Store {
         self.send(&calls).await
     }
 
+    /// Stores the mark of a request that needs no effect, unless the request is known: then its record.
+    pub async fn remember(&self, mark: &Mark) -> Result<Option<String>, StoreError> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.keys.payments_idempotency(&mark.id)).arg(&mark.record);
+        let retention = mark.retention.as_millis().to_string();
+        command.arg("NX").arg("GET").arg("PX").arg(retention);
+        Ok(command.query_async(&mut self.redis.idempotent()).await?)
+    }
+
     /// The record of a request that had its effect.
     pub async fn mark(&self, id: &str) -> Result<Option<String>, StoreError> {
         let mut command = redis::cmd("GET");

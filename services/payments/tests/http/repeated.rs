@@ -100,6 +100,15 @@ async fn a_repeated_cancel_is_known_whatever_became_of_the_order() {
     let order: Value = again.json().await.unwrap();
     assert_eq!(order["state"], "paid");
 
+    // Granted to somebody who found it called off already: that stays granted, too.
+    let twice = api.caller.place().await;
+    api.caller.cancel(&twice).await;
+    let key_of_another = new_key();
+    for is_repeated in [false, true] {
+        let reply = api.caller.cancel_as(&key_of_another, &twice).await;
+        assert_eq!((reply.status().as_u16(), is_replay(&reply)), (202, is_repeated));
+    }
+
     let other_body = api
         .caller
         .request(&format!("{}/cancel", placed.path))
