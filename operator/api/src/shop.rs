@@ -178,8 +178,8 @@ pub struct Provider {
 #[schemars(inline)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SimulatedProvider {
-    /// How long each of its calls takes, in milliseconds.
-    #[schemars(range(min = 0, max = 60000))]
+    /// How long each of its calls takes, in milliseconds. Payments gives a call up after 20 s.
+    #[schemars(range(min = 0, max = 19999))]
     pub latency_milliseconds: u32,
     /// Charges above this many minor units are declined. Default: none are.
     #[schemars(range(min = 0))]

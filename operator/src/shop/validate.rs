@@ -183,7 +183,8 @@ fn check_services(spec: &ShopSpec, problems: &mut Problems) {
         &format!("{field}.latencyMilliseconds"),
         provider.latency_milliseconds.into(),
         0,
-        60_000,
+        // Payments gives a call up after 20 s.
+        19_999,
     );
     if provider.decline_above_minor.is_some_and(|limit| limit < 0) {
         problems.add(format!("{field}.declineAboveMinor"), "must not be negative");
