@@ -9,12 +9,9 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use shopwright_domain::{
@@ -22,14 +19,13 @@ use shopwright_domain::{
     ids::{OrderId, ProductId},
 };
 use shopwright_inventory::reactions::{ReactionMetrics, Reactions};
-use shopwright_streams::consume::{self, BatchHandler, Counters, Entry, Outcome};
+use shopwright_streams::consume::{BatchHandler, Entry, Outcome};
 use support::{
     Shop,
-    consumer::{Consumer, client, entry, is_drained, reactions, settings},
+    consumer::{Consumer, entry, is_drained, reactions, settings},
     eventually, line, placed,
     process::{self, Process},
 };
-use tokio_util::sync::CancellationToken;
 
 /// Handles, then hangs before the acknowledgement: what a kill between effect and acknowledgement leaves behind.
 struct HangsBeforeAcknowledging {
@@ -126,49 +122,30 @@ async fn what_is_not_understood_becomes_a_dead_letter_and_is_counted() {
         &["dummy", "dummy"],
         &["type", "order.placed", "id", "1", "data", "\u{7f}\u{0}"],
     ] {
-        redis::cmd("XADD")
-            .arg(&key)
-            .arg("*")
-            .arg(fields)
-            .query_async::<()>(&mut shop.harness)
-            .await
-            .unwrap();
+        shop.execute(&[&["XADD", &key, "*"], fields].concat()).await;
     }
     let product = shop.product(100, 1).await;
     shop.tell(&OrderEvent::Placed(placed(OrderId::generate(), &[line(product, 1)])))
         .await;
     let mut registry = shopwright_kit::metrics::registry();
     let metrics = ReactionMetrics::register(&mut registry);
-    let counters = Arc::new(Counters::default());
-    shopwright_kit::consumer_metrics::register(&mut registry, vec![("events".to_owned(), Arc::clone(&counters))]);
-    let (client, settings) = (client(&shop), settings(&shop, "pod"));
-    let ending = CancellationToken::new();
     let handler = Arc::new(Reactions::new(shop.reservations(), metrics));
-    let task = tokio::spawn(consume::run_batches(
-        client,
-        settings,
-        handler,
-        counters,
-        ending.clone(),
-    ));
+    let consumer = Consumer::start(&shop, settings(&shop, "pod"), handler);
+    let counters = Arc::clone(&consumer.counters);
+    shopwright_kit::consumer_metrics::register(&mut registry, vec![("events".to_owned(), counters)]);
     eventually("all are acknowledged", || is_drained(&shop)).await;
-    ending.cancel();
-    task.await.unwrap();
+    consumer.end().await;
     assert_eq!(
         shop.stock(product).await,
         (1, 1),
         "the good one behind them was handled"
     );
-    let mut dead: Vec<(String, BTreeMap<String, String>)> = redis::cmd("XRANGE")
-        .arg(&["{demo-payments}:events:dead:inventory", "-", "+"])
-        .query_async(&mut shop.harness)
-        .await
-        .unwrap();
+    let mut dead = shop.letters().await;
     // They were handled side by side: in the order of the entries that they were.
-    dead.sort_by_key(|(_, fields)| fields["dead-letter.id"].parse::<shopwright_streams::EntryId>().unwrap());
-    let reasons: Vec<_> = dead.iter().map(|(_, fields)| &*fields["dead-letter.reason"]).collect();
+    dead.sort_by_key(|fields| fields["dead-letter.id"].parse::<shopwright_streams::EntryId>().unwrap());
+    let reasons: Vec<_> = dead.iter().map(|fields| &*fields["dead-letter.reason"]).collect();
     assert_eq!(reasons, ["unknown-type", "malformed", "malformed", "malformed"]);
-    let first = &dead[0].1;
+    let first = &dead[0];
     assert_eq!(
         (
             &*first["type"],
@@ -212,17 +189,9 @@ async fn a_consumer_killed_again_and_again_loses_and_doubles_nothing() {
     for kill in 0..6 {
         let process = Process::start(process::consume(&shop, &format!("pod-{kill}")));
         let before = shop.answers().await.len();
-        let keys = shop.keys.inventory_events();
-        let harness = shop.harness.clone();
-        let length = || async {
-            redis::cmd("XLEN")
-                .arg(&keys)
-                .query_async::<usize>(&mut harness.clone())
-                .await
-                .unwrap()
-        };
+        let key = shop.keys.inventory_events();
         eventually("it has answered some", || async {
-            length().await > before || is_drained(&shop).await
+            shop.entries(&key).await.len() > before || is_drained(&shop).await
         })
         .await;
         drop(process);

@@ -100,24 +100,10 @@ async fn seed_s07_negative_stock_and_quantity() {
         let data = format!(
             r#"{{"order_id":"{order}","currency":"EUR","lines":[{{"product_id":"{product}","quantity":{quantity}}}]}}"#
         );
-        let fields = [
-            "id",
-            "1",
-            "type",
-            "order.placed",
-            "subject",
-            &order.to_string(),
-            "data",
-            &data,
-        ]
-        .map(str::to_owned);
-        redis::cmd("XADD")
-            .arg(api.shop.keys.payments_events())
-            .arg("*")
-            .arg(&fields)
-            .query_async::<()>(&mut api.shop.harness)
-            .await
-            .unwrap();
+        let (key, subject) = (api.shop.keys.payments_events(), order.to_string());
+        let head = ["XADD", &key, "*", "id", "1", "type", "order.placed"];
+        let rest = ["subject", &subject, "data", &data];
+        api.shop.execute(&[&head[..], &rest].concat()).await;
     }
     consume_all(&api.shop).await;
     assert_eq!(api.shop.letters().await.len(), 6, "none of them is an order");

@@ -9,19 +9,62 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use shopwright_domain::ids::OrderId;
 use shopwright_domain::keys::GROUP_PAYMENTS;
 use shopwright_domain::order::{State, place};
+use shopwright_payments::act::Actor;
 use shopwright_payments::store::Committed;
 use shopwright_redis_stack::Append;
 use support::{Inventory, Process, Running, SLOW_CALL, Shop, at_rest, eventually, order, patient, placed, placing};
 
 fn consumer(shop: &Shop, name: &str, latency: u32) -> Process {
     Process::consume(shop, name, &[("PROVIDER_LATENCY_MILLISECONDS", &latency.to_string())])
+}
+
+/// A shop whose one order waits for the provider's answer: the effect is there, the answer is not stored.
+struct Answering {
+    shop: Shop,
+    actor: Actor,
+    running: Running,
+    id: OrderId,
+    /// Stands still, and goes on when it is told to.
+    consumer: Process,
+}
+
+impl Answering {
+    /// The provider's effect comes after half of its latency. Where the other half was too short to stop the process in,
+    /// again with a slower provider.
+    async fn start() -> Self {
+        for latency in [4_000, 10_000, 19_000] {
+            let shop = Shop::start().await;
+            let actor = shop.actor(patient());
+            let mut running = Running::new();
+            running.inventory(&shop, &Arc::default());
+            let consumer = consumer(&shop, "first", latency);
+            let id = placed(&actor, 1).await.id;
+            eventually("the effect, and nothing but the job in hand", || async {
+                (shop.book(id).await.1 > 0 && shop.pending().await <= 1).then_some(())
+            })
+            .await;
+            consumer.signal("STOP");
+            if order(&actor, id).await.state == State::Charging {
+                return Self {
+                    shop,
+                    actor,
+                    running,
+                    id,
+                    consumer,
+                };
+            }
+            running.stop().await;
+        }
+        panic!("this machine is too slow for any answer")
+    }
 }
 
 async fn jobs_of(shop: &Shop, consumer: &str) -> usize {
@@ -36,18 +79,13 @@ async fn jobs_of(shop: &Shop, consumer: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_effect_and_acknowledgement_a_peer_finishes_with_one_charge() {
-    let shop = Shop::start().await;
-    let actor = shop.actor(patient());
-    let inventory = Arc::new(Inventory::default());
-    let mut running = Running::new();
-    running.inventory(&shop, &inventory);
-    let mut first = consumer(&shop, "first", 19_000);
-    let id = placed(&actor, 1).await.id;
-    // The provider's effect comes after half of its latency; the answer is under way for the other half.
-    eventually("the provider's effect", || async {
-        (shop.book(id).await.1 > 0).then_some(())
-    })
-    .await;
+    let Answering {
+        shop,
+        actor,
+        running,
+        id,
+        consumer: mut first,
+    } = Answering::start().await;
     first.kill();
     assert_eq!(
         order(&actor, id).await.state,
@@ -117,29 +155,31 @@ async fn redis_killed_every_accepted_order_ends_and_money_is_exact() {
     running.sweeper(&actor);
     let _consumer = consumer(&shop, "only", 20);
     let mut random = StdRng::seed_from_u64(11);
-    let mut accepted = Vec::new();
+    let accepted = Arc::new(Mutex::new(Vec::new()));
     for _ in 0..4 {
-        let buyer = shop.actor(patient());
+        let (buyer, taken) = (shop.actor(patient()), accepted.clone());
         let buying = tokio::spawn(async move {
-            let mut accepted = Vec::new();
             loop {
-                let Ok(now) = buyer.store.now().await else {
-                    return accepted;
-                };
-                let decision = place(placing(1), now, &buyer.policy);
-                let Ok(Committed::Stored) = buyer.store.commit(&decision, None).await else {
-                    return accepted;
-                };
-                accepted.push(decision.order.id);
+                if let Ok(now) = buyer.store.now().await {
+                    let decision = place(placing(1), now, &buyer.policy);
+                    if let Ok(Committed::Stored) = buyer.store.commit(&decision, None).await {
+                        taken.lock().unwrap().push(decision.order.id);
+                    }
+                }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         });
-        tokio::time::sleep(Duration::from_millis(random.random_range(100..400))).await;
+        let before = accepted.lock().unwrap().len();
+        eventually("the shop is open", || async {
+            (accepted.lock().unwrap().len() > before + 1).then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..300))).await;
         shop.stack.kill().unwrap();
-        accepted.extend(buying.await.unwrap());
+        buying.abort();
         shop.stack.restart().unwrap();
     }
-    assert!(accepted.len() > 4, "the shop was open in between");
+    let accepted = std::mem::take(&mut *accepted.lock().unwrap());
     for id in &accepted {
         let ended = at_rest(&actor, *id, State::Completed).await;
         assert_eq!(
@@ -154,17 +194,16 @@ async fn redis_killed_every_accepted_order_ends_and_money_is_exact() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_to_end_it_finishes_what_is_in_hand() {
-    let shop = Shop::start().await;
-    let actor = shop.actor(patient());
-    let inventory = Arc::new(Inventory::default());
-    let mut running = Running::new();
-    running.inventory(&shop, &inventory);
-    let mut process = consumer(&shop, "only", 10_000);
-    let id = placed(&actor, 1).await.id;
-    eventually("the provider's effect", || async {
-        (shop.book(id).await.1 > 0).then_some(())
-    })
-    .await;
+    let Answering {
+        shop,
+        actor,
+        running,
+        id,
+        consumer: mut process,
+    } = Answering::start().await;
+    // Both are there when it goes on: the wish that it ends, and what it has in hand.
+    process.signal("TERM");
+    process.signal("CONT");
     process.end().await;
     assert_eq!(
         order(&actor, id).await.state,

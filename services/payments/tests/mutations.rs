@@ -12,17 +12,20 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use shopwright_domain::access::User;
-use shopwright_domain::ids::OrderId;
+use shopwright_domain::events::{decode, encode};
+use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::jobs::Job;
 use shopwright_domain::money::Money;
-use shopwright_domain::order::{ChargeAnswer, Input, Outcome, State, decide};
+use shopwright_domain::order::{ChargeAnswer, Input, Order, Outcome, RefundAnswer, State, decide};
 use shopwright_payments::act::{Actor, Happening};
 use shopwright_payments::consume::JobHandler;
 use shopwright_payments::metrics::Metrics;
 use shopwright_payments::provider::{Provider, Simulated};
 use shopwright_payments::store::{ADVANCE, Committed, Store};
+use shopwright_payments::sweep::sweep;
 use shopwright_streams::consume::{Entry, Handler};
 use support::{Running, Shop, eventually, order, patient, placed, reserving};
+use tokio_util::sync::CancellationToken;
 
 /// Races a shopper's cancel with the answers of stock: of two decisions for one version, one is stored.
 async fn race(shop: &Shop, script: &str) -> Result<(), String> {
@@ -81,10 +84,57 @@ async fn mutation_version_compare_removed_is_noticed() {
     println!("noticed: {noticed}");
 }
 
+/// A provider whose charges are held up on their way, until the test lets them pass.
+#[derive(Clone)]
+struct Held {
+    provider: Simulated,
+    /// Before their effect.
+    arrives: CancellationToken,
+    /// With the answer on its way.
+    answers: CancellationToken,
+    /// The mutation: what is said of a charge that the provider does not know.
+    unknown_is: ChargeAnswer,
+}
+
+impl Held {
+    fn new(shop: &Shop) -> Self {
+        Self {
+            provider: shop.provider(Duration::ZERO),
+            arrives: CancellationToken::new(),
+            answers: CancellationToken::new(),
+            unknown_is: ChargeAnswer::Unknown,
+        }
+    }
+}
+
+impl Provider for Held {
+    async fn charge(&self, key: OrderId, money: Money) -> ChargeAnswer {
+        self.arrives.cancelled().await;
+        let answer = self.provider.charge(key, money).await;
+        self.answers.cancelled().await;
+        answer
+    }
+
+    async fn stop(&self, key: OrderId) -> ChargeAnswer {
+        self.provider.stop(key).await
+    }
+
+    async fn lookup(&self, key: OrderId) -> ChargeAnswer {
+        match self.provider.lookup(key).await {
+            ChargeAnswer::Unknown => self.unknown_is,
+            known => known,
+        }
+    }
+
+    async fn refund(&self, id: RefundId, key: OrderId, money: Money) -> RefundAnswer {
+        self.provider.refund(id, key, money).await
+    }
+}
+
 /// Asks first and writes it down afterwards.
 struct RecordsAfterTheCall {
     actor: Actor,
-    provider: Simulated,
+    provider: Held,
 }
 
 impl RecordsAfterTheCall {
@@ -107,7 +157,13 @@ impl RecordsAfterTheCall {
 }
 
 /// The shopper calls an order off while the provider is at work on its charge. In the end money and order agree.
-async fn cancel_during_the_call(shop: &Shop, actor: &Actor, charge: impl AsyncFnOnce(OrderId)) -> Result<(), String> {
+async fn cancel_during_the_call(
+    shop: &Shop,
+    actor: &Actor,
+    provider: &Held,
+    charge: impl AsyncFnOnce(OrderId),
+) -> Result<(), String> {
+    provider.arrives.cancel();
     let order = placed(actor, 1).await;
     actor.act(order.id, &reserving(&order)).await.unwrap();
     let call_off = async {
@@ -116,18 +172,10 @@ async fn cancel_during_the_call(shop: &Shop, actor: &Actor, charge: impl AsyncFn
         })
         .await;
         actor.act(order.id, &Happening::Input(Input::Cancel)).await.unwrap();
+        provider.answers.cancel();
     };
     tokio::join!(charge(order.id), call_off);
-    let mut running = Running::new();
-    running.inventory(shop, &std::sync::Arc::default());
-    running.payments(shop, actor, &shop.provider(Duration::ZERO));
-    running.sweeper(actor);
-    let ended = eventually("an end", || async {
-        let order = support::order(actor, order.id).await;
-        (order.state.is_terminal() && order.due_at.is_none()).then_some(order)
-    })
-    .await;
-    running.stop().await;
+    let ended = run_to_the_end(shop, actor, order.id).await;
     let (_, captured, refunded) = shop.book(order.id).await;
     if ended.state == State::Refunded && captured == refunded {
         Ok(())
@@ -139,33 +187,118 @@ async fn cancel_during_the_call(shop: &Shop, actor: &Actor, charge: impl AsyncFn
     }
 }
 
+async fn run_to_the_end(shop: &Shop, actor: &Actor, id: OrderId) -> Order {
+    let mut running = Running::new();
+    running.inventory(shop, &std::sync::Arc::default());
+    running.payments(shop, actor, &shop.provider(Duration::ZERO));
+    running.sweeper(actor);
+    let ended = eventually("an end", || async {
+        let order = order(actor, id).await;
+        (order.state.is_terminal() && order.due_at.is_none()).then_some(order)
+    })
+    .await;
+    running.stop().await;
+    ended
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mutation_attempt_recorded_after_the_call_is_noticed() {
     let shop = Shop::start().await;
     let actor = shop.actor(patient());
-    // The effect comes after half of it, the answer after all of it.
-    let provider = shop.provider(Duration::from_secs(3));
+    let provider = Held::new(&shop);
     let real = JobHandler::new(actor.clone(), provider.clone());
     let by_the_handler = async |id| {
-        real.handle(&charge_job(&shop, id).await).await;
+        real.handle(&job_entry(&shop, Job::Charge(id)).await).await;
     };
-    cancel_during_the_call(&shop, &actor, by_the_handler).await.unwrap();
+    cancel_during_the_call(&shop, &actor, &provider, by_the_handler)
+        .await
+        .unwrap();
 
     let mutant = RecordsAfterTheCall {
         actor: actor.clone(),
-        provider,
+        provider: Held::new(&shop),
     };
     let by_the_mutant = async |id| mutant.charge(id).await;
-    let noticed = cancel_during_the_call(&shop, &actor, by_the_mutant).await.unwrap_err();
+    let noticed = cancel_during_the_call(&shop, &actor, &mutant.provider, by_the_mutant)
+        .await
+        .unwrap_err();
     println!("noticed: {noticed}");
 }
 
-async fn charge_job(shop: &Shop, id: OrderId) -> Entry {
-    use shopwright_domain::events::decode;
+async fn job_entry(shop: &Shop, job: Job) -> Entry {
     let jobs = shop.entries(&shop.keys.payments_jobs()).await;
     let is_it = |entry: &Entry| {
-        let job = decode::<Job>(|name| entry.fields.text(name)).unwrap().content;
-        job == Some(Job::Charge(id))
+        let found = decode::<Job>(|name| entry.fields.text(name)).unwrap().content;
+        found == Some(job)
     };
     jobs.into_iter().find(is_it).unwrap()
+}
+
+/// The provider does not know a charge that is still on its way: the order stays as it is and the charge is asked for
+/// again, until the late one has its effect. In the end money and order agree.
+async fn look_up_before_the_charge_arrives(shop: &Shop, provider: &Held) -> Result<(), String> {
+    let actor = shop.actor(patient());
+    let jobs = JobHandler::new(actor.clone(), provider.clone());
+    let id = placed(&actor, 1).await.id;
+    actor.act(id, &reserving(&order(&actor, id).await)).await.unwrap();
+    let charge = job_entry(shop, Job::Charge(id)).await;
+    let meanwhile = async {
+        let charging = eventually("the charge on its way", || async {
+            let order = order(&actor, id).await;
+            (order.state == State::Charging).then_some(order)
+        })
+        .await;
+        let look_up = Entry {
+            fields: encode(&Job::Lookup(id), &shopwright_domain::events::Meta::default())
+                .into_iter()
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()))
+                .collect(),
+            ..charge.clone()
+        };
+        assert_eq!(jobs.handle(&look_up).await, shopwright_streams::consume::Outcome::Done);
+        let after = order(&actor, id).await;
+        // Its time comes, and with it the same question.
+        if after == charging {
+            eventually("asked again", || async {
+                sweep(&actor).await.unwrap();
+                (shop.asked(id).await.len() > 1).then_some(())
+            })
+            .await;
+            assert_eq!(shop.asked(id).await, ["charge", "charge"]);
+            assert_eq!(shop.told(id).await, ["order.placed"], "nobody was told anything");
+        }
+        assert_eq!(shop.book(id).await, (None, 0, 0));
+        provider.arrives.cancel();
+        provider.answers.cancel();
+        after == charging
+    };
+    let (outcome, is_unchanged) = tokio::join!(jobs.handle(&charge), meanwhile);
+    if !is_unchanged {
+        let (order, taken) = (order(&actor, id).await, shop.book(id).await.1);
+        return Err(format!("{:?} by a look-up, {outcome:?}, {taken} taken", order.state));
+    }
+    let ended = run_to_the_end(shop, &actor, id).await;
+    let (_, captured, refunded) = shop.book(id).await;
+    assert_eq!(
+        (ended.state, captured, refunded),
+        (State::Completed, ended.total.unwrap().minor_units(), 0),
+        "charged once"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutation_not_found_taken_for_not_charged_is_noticed() {
+    let shop = Shop::start().await;
+    look_up_before_the_charge_arrives(&shop, &Held::new(&shop))
+        .await
+        .unwrap();
+    for unknown_is in [ChargeAnswer::Declined, ChargeAnswer::Stopped] {
+        let mutant = Held {
+            unknown_is,
+            ..Held::new(&shop)
+        };
+        let noticed = look_up_before_the_charge_arrives(&shop, &mutant).await.unwrap_err();
+        println!("noticed: {noticed}");
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use shopwright_storm::proxy::{Proxy, Weather};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Longer than anything here takes, shorter than a hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -156,13 +156,12 @@ async fn silence_takes_connections_and_forwards_nothing_until_it_is_over() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_a_reset_and_one_that_comes_back_is_found() {
-    let target = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
-    let proxy = Proxy::start(target, 7).await.unwrap();
+    // Bound, so that nobody else gets the port, and not listening yet.
+    let away = TcpSocket::new_v4().unwrap();
+    away.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let proxy = Proxy::start(away.local_addr().unwrap(), 7).await.unwrap();
     assert!(exchange(&mut connect(&proxy).await, b"hello").await.is_err());
-    let listener = TcpListener::bind(target).await.unwrap();
+    let listener = away.listen(16).unwrap();
     let mut client = connect(&proxy).await;
     let (mut server, _) = listener.accept().await.unwrap();
     client.write_all(b"x").await.unwrap();

@@ -39,6 +39,10 @@ async fn what_one_call_brought_is_handled_together_and_acknowledged_with_one_com
     assert_eq!(running.counters.delivered.load(Ordering::Relaxed), 30);
     assert_eq!(running.counters.claimed.load(Ordering::Relaxed), 30);
     let counters = Arc::clone(&running.counters);
+    eventually("all are counted", async || {
+        counters.in_hand.load(Ordering::Relaxed) == 0
+    })
+    .await;
     assert_eq!(running.stop().await, Drained { unfinished: 0 });
     assert_eq!(counters.done.load(Ordering::Relaxed), 60);
     assert_eq!(counters.in_hand.load(Ordering::Relaxed), 0);
@@ -143,7 +147,12 @@ async fn shutdown_in_the_middle_finishes_what_can_be_and_hands_over_the_rest() {
             all(&entries, Outcome::Done)
         }
     });
-    let stopping = start_batches(&client, wide("stopping"), &handler);
+    // Time enough to acknowledge what is let go; it is waited for because of the one that never ends.
+    let draining = Settings {
+        drain: Duration::from_secs(5),
+        ..wide("stopping")
+    };
+    let stopping = start_batches(&client, draining, &handler);
     for (first, end) in [(0, 5), (5, 8), (8, 12)] {
         // Added at once, so that they come together.
         let script = format!("for i = {first}, {end} - 1 do redis.call('XADD', KEYS[1], '*', 'number', i) end");

@@ -188,7 +188,7 @@ async fn a_redis_that_loads_its_data_is_unavailable() {
 async fn a_redis_that_is_gone_is_unavailable_and_a_write_it_may_have_done_unknown() {
     let (mut stack, _) = start(Options::plain()).await;
     let impatient = Timeouts {
-        response: Duration::from_millis(200),
+        response: Duration::from_secs(2),
         ..Timeouts::default()
     };
     let redis = Redis::with_timeouts(&settings(&stack), impatient).unwrap();

@@ -9,6 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stand_in::{Fault, StandIn};
 
+/// Waits until as many requests as are allowed are in flight.
+async fn fill(shop: &StandIn) {
+    while shop.shop.requests.load(Ordering::Relaxed) < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn latency_counts_from_the_intended_start() {
     let shop = StandIn::start(Fault::None).await;
@@ -18,6 +25,8 @@ async fn latency_counts_from_the_intended_start() {
         ..shop.load("flash-sale", 100.0)
     };
     let running = tokio::spawn(load.run(CancellationToken::new()));
+    fill(&shop).await;
+    // From here, so that the last arrival is due before there is room, however late the load began.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
         shop.shop.requests.load(Ordering::Relaxed),
@@ -52,9 +61,7 @@ async fn stopped_in_a_stall_everything_is_accounted_for() {
     };
     let cancel = CancellationToken::new();
     let running = tokio::spawn(load.run(cancel.clone()));
-    while shop.shop.requests.load(Ordering::Relaxed) < 4 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fill(&shop).await;
     cancel.cancel();
     let report = running.await.unwrap().unwrap();
     assert_eq!((report.starts.started, report.orders.unknown), (4, 4), "{report}");

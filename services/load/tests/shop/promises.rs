@@ -20,7 +20,12 @@ async fn violations(fault: Fault, mix: &str) -> Vec<ViolationKind> {
 
 #[tokio::test]
 async fn an_order_doubled_by_its_key_is_noticed() {
-    assert_eq!(violations(Fault::Doubles, "twice").await, [ViolationKind::Doubled]);
+    // A shop that knows no key marks no repeated cancellation either.
+    assert!(
+        violations(Fault::Doubles, "twice")
+            .await
+            .contains(&ViolationKind::Doubled)
+    );
     // Without repeats there is nothing to notice.
     assert_eq!(violations(Fault::Doubles, "flash-sale").await, []);
 }

@@ -1,6 +1,6 @@
 //! A shop in memory: the API as load uses it, orders that run their course in milliseconds, and one fault at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-const STEP: Duration = Duration::from_millis(10);
+/// So long that a stream tells of each.
+const STEP: Duration = Duration::from_millis(100);
 const TOTAL: i64 = 1200;
 
 /// The promise that is broken.
@@ -58,6 +59,8 @@ pub(crate) struct Shop {
     /// Streams that were opened from where another one had ended.
     pub(crate) resumed: AtomicU64,
     orders: Mutex<HashMap<String, watch::Sender<Value>>>,
+    /// Orders that somebody has looked at.
+    begun: Mutex<HashSet<String>>,
     effects: Mutex<HashMap<String, Value>>,
     made: AtomicU64,
 }
@@ -94,6 +97,7 @@ impl StandIn {
             requests: AtomicU64::new(0),
             resumed: AtomicU64::new(0),
             orders: Mutex::default(),
+            begun: Mutex::default(),
             effects: Mutex::default(),
             made: AtomicU64::new(0),
         });
@@ -179,7 +183,6 @@ async fn place(State(shop): State<Arc<Shop>>, headers: HeaderMap, body: Bytes) -
         enter(&mut view, "pending");
         let order = watch::Sender::new(view.clone());
         if shop.fault != Fault::Forgets {
-            tokio::spawn(run_its_course(order.clone(), shop.fault));
             shop.orders.lock().unwrap().insert(id.clone(), order);
         }
         view["order_token"] = json!(token(&id));
@@ -249,6 +252,13 @@ impl Shop {
         response
     }
 
+    /// An order runs its course from the first look at it: whoever calls it off before that comes in time on any machine.
+    fn begin(&self, id: &str, order: &watch::Sender<Value>) {
+        if self.begun.lock().unwrap().insert(id.to_owned()) {
+            tokio::spawn(run_its_course(order.clone(), self.fault));
+        }
+    }
+
     fn order(&self, id: &str, headers: &HeaderMap) -> Option<watch::Sender<Value>> {
         let token = headers.get("order-token").is_some_and(|sent| *sent == *token(id));
         let staff = headers.get("authorization").is_some_and(|sent| sent == "Bearer key");
@@ -263,7 +273,10 @@ fn problem(status: StatusCode, code: &str) -> Response {
 
 async fn read(State(shop): State<Arc<Shop>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     match shop.order(&id, &headers) {
-        Some(order) => order.borrow().to_string().into_response(),
+        Some(order) => {
+            shop.begin(&id, &order);
+            order.borrow().to_string().into_response()
+        }
         None => problem(StatusCode::NOT_FOUND, "not_found"),
     }
 }
@@ -309,6 +322,7 @@ async fn events(State(shop): State<Arc<Shop>>, Path(id): Path<String>, headers: 
     let Some(order) = shop.order(&id, &headers) else {
         return problem(StatusCode::NOT_FOUND, "not_found");
     };
+    shop.begin(&id, &order);
     let mut changes = order.subscribe();
     changes.mark_changed();
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap());

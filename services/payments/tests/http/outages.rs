@@ -90,7 +90,7 @@ async fn a_disk_that_stalls_makes_an_order_wait_and_not_uncertain() {
 async fn an_unknown_outcome_is_told_by_the_same_key() {
     let shop = Shop::start().await;
     let impatient = Timeouts {
-        response: Duration::from_millis(500),
+        response: Duration::from_secs(5),
         ..Timeouts::default()
     };
     let redis = Redis::with_timeouts(&shop.settings(User::Payments), impatient).unwrap();
@@ -100,10 +100,12 @@ async fn an_unknown_outcome_is_told_by_the_same_key() {
     let placed = api.completed().await;
     let (order_key, refund_key, body) = (new_key(), new_key(), order_of(1));
     command(&api, &["CLIENT", "PAUSE", "60000", "WRITE"]).await;
-    for response in [
-        api.caller.place_as(&order_key, &body).await,
-        api.caller.refund_as(&refund_key, &placed, &json!({})).await,
-    ] {
+    let whole = json!({});
+    let (order, refund) = tokio::join!(
+        api.caller.place_as(&order_key, &body),
+        api.caller.refund_as(&refund_key, &placed, &whole)
+    );
+    for response in [order, refund] {
         let (status, code, is_later) = refusal(response).await;
         assert_eq!((status, &*code, is_later), (504, "timeout", false));
     }

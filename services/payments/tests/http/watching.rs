@@ -1,5 +1,7 @@
 //! Orders as they change.
 
+use std::time::Instant;
+
 use futures::future::join_all;
 use serde_json::json;
 use shopwright_domain::ids::OrderId;
@@ -76,7 +78,7 @@ async fn a_thousand_readers_of_one_order_cost_one_read_a_change() {
     for reader in &mut readers {
         assert_eq!(reader.version().await, 1);
     }
-    let before = reads(&api).await;
+    let (before, begun) = (reads(&api).await, Instant::now());
     // Of these the test itself reads five: `reserve` looks at the order twice, the others once each.
     api.complete(placed.id).await;
     let own = 5;
@@ -92,8 +94,9 @@ async fn a_thousand_readers_of_one_order_cost_one_read_a_change() {
         assert!(versions.is_sorted_by(|left, right| left < right), "{versions:?}");
     }
     let read = reads(&api).await - before - own;
-    // Four changes; one more should the backstop have come by.
-    assert!((1..=5).contains(&read), "{read} reads for {READERS} readers");
+    // Four changes, and one more each time that the backstop came by.
+    let most = 5 + begun.elapsed().as_secs() / 15;
+    assert!((1..=most).contains(&read), "{read} reads for {READERS} readers");
     drop(readers);
     eventually("nobody watches", || async {
         (api.state.watch.orders() == 0 && api.state.places.free() == shopwright_payments::http::WATCHERS).then_some(())
@@ -169,7 +172,7 @@ async fn streams_end_with_the_process() {
     for reader in &mut readers {
         assert_eq!(reader.version().await, 1);
     }
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let ends = join_all(readers.iter_mut().map(Reader::end));
     tokio::join!(api.running.stop(), ends);
     // The server would cut connections after 15 s; these ended by themselves.

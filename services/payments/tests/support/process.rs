@@ -82,10 +82,15 @@ impl Process {
 
     /// SIGTERM, and its end, which must be a good one.
     pub async fn end(&mut self) {
-        let process_id = self.child.id().to_string();
-        let signal = Command::new("kill").args(["-TERM", &process_id]).status().unwrap();
-        assert!(signal.success());
+        self.signal("TERM");
         assert!(self.status().await.success());
+    }
+
+    /// Any other signal, by its short name.
+    pub fn signal(&self, name: &str) {
+        let process_id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process_id]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// How it ended by itself.

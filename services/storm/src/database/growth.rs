@@ -56,3 +56,47 @@ impl Growth {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "file appendonly.aof.2.incr.aof seq 2 type i\n";
+
+    /// What is left of a file of 40 bytes, by samples of so many milliseconds before the death.
+    fn left(samples: &[(u64, u64)], name: &str) -> u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let files = folder.path().join("appendonlydir");
+        std::fs::create_dir(&files).unwrap();
+        std::fs::write(files.join("appendonly.aof.manifest"), MANIFEST).unwrap();
+        std::fs::write(files.join("appendonly.aof.2.incr.aof"), [0; 40]).unwrap();
+        let began = Instant::now();
+        let death = began + Duration::from_secs(10);
+        let growth = Growth::default();
+        locked(&growth.0).extend(samples.iter().map(|(before, length)| {
+            let file = AppendFile {
+                path: files.join(name),
+                length: *length,
+            };
+            (death.checked_sub(Duration::from_millis(*before)).unwrap(), file)
+        }));
+        let lost = growth
+            .cut_since(death, Duration::from_millis(900), folder.path())
+            .unwrap();
+        let left = std::fs::metadata(files.join("appendonly.aof.2.incr.aof"))
+            .unwrap()
+            .len();
+        assert_eq!(lost + left, 40);
+        left
+    }
+
+    #[test]
+    fn the_newest_sample_that_is_old_enough_says_what_is_left() {
+        let this = "appendonly.aof.2.incr.aof";
+        assert_eq!(left(&[(1_500, 10), (901, 20), (899, 30)], this), 20);
+        assert_eq!(left(&[(1_500, 10), (900, 20), (0, 40)], this), 20);
+        assert_eq!(left(&[(899, 30)], this), 40, "nothing is known of that time");
+        assert_eq!(left(&[(1_500, 10)], "appendonly.aof.1.incr.aof"), 40, "another file");
+    }
+}
