@@ -123,9 +123,9 @@ async fn check(shop: &Shop, inventory: &Inventory, order: &Order) {
 
     let captures = order.ledger.iter().filter(|entry| entry.kind == PostingKind::Capture);
     assert_eq!(captures.count(), usize::from(!order.captured.is_zero()));
-    let (_, captured, refunded) = shop.book(order.id).await;
+    let (_, taken, returned) = shop.book(order.id).await;
     assert_eq!(
-        (captured, refunded),
+        (taken, returned),
         (order.captured.minor_units(), order.refunded.minor_units())
     );
 

@@ -122,12 +122,12 @@ impl Watch {
             ticket: 0,
             found: Err(WatchError::Unavailable),
         };
-        let watched = registry.watched.entry(id).or_insert_with(|| Watched {
+        let entry = registry.watched.entry(id).or_insert_with(|| Watched {
             sender: watch::Sender::new(unread),
             watchers: 0,
         });
-        watched.watchers += 1;
-        let receiver = watched.sender.subscribe();
+        entry.watchers += 1;
+        let receiver = entry.sender.subscribe();
         self.0.wake.notify_one();
         let watcher = Watcher {
             id,
