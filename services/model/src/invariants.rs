@@ -134,7 +134,7 @@ fn book(model: &ShopModel, saga: &Saga, order: &OrderFacts) -> bool {
 }
 
 /// An order claims no money that the provider does not have, whatever Redis has lost. The other way round it can: see
-/// [`Sight::ChargeOrphaned`](crate::sights::Sight::ChargeOrphaned).
+/// [`Sight::ChargeOrphaned`](crate::sights::Sight::ChargeOrphaned) and [`Sight::PieceGone`](crate::sights::Sight::PieceGone).
 fn book_after_loss(model: &ShopModel, saga: &Saga, order: &OrderFacts) -> bool {
     let charge_agrees = match order.state {
         State::Paid | State::Completed | State::Refunded => saga.book.charge == Charge::Charged,

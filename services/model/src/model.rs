@@ -112,7 +112,7 @@ impl ShopModel {
             }
         }
         let facts = self.table.facts(order);
-        if facts.has_due_time {
+        if facts.has_due_time && self.scope.something_is_due {
             actions.push(Action::Happen(saga, Cause::Due));
             actions.push(Action::Happen(saga, Cause::DueAfterDeadline));
         }
@@ -195,7 +195,7 @@ impl ShopModel {
             }
         }
         let facts = self.table.facts(order);
-        if facts.has_due_time {
+        if facts.has_due_time && self.scope.something_is_due {
             read(Cause::Due, None);
             read(Cause::DueAfterDeadline, None);
         }
@@ -224,8 +224,7 @@ impl Model for ShopModel {
             disk: Disk::Current,
             breach: None,
         };
-        if !self.scope.disk_lags {
-            // Placing later is the same as `order.placed` delivered later.
+        if self.scope.placed_at_once {
             for saga in 0..self.scope.orders {
                 world = step::place(self, world, saga);
             }

@@ -3,6 +3,7 @@
 use shopwright_domain::order::ChargeAnswer;
 
 use crate::model::{Answered, Granted, ShopModel};
+use crate::rules::Key;
 use crate::sample::{Slot, TOTAL};
 use crate::world::{Charge, Reply, World};
 
@@ -17,12 +18,12 @@ fn clear(charge: Charge) -> Option<Reply> {
 }
 
 /// The charge that is under way, as the provider does it.
-pub fn call_charge(world: &mut World, saga: usize, choice: Charge, answered: Answered) {
+pub fn call_charge(model: &ShopModel, world: &mut World, saga: usize, choice: Charge, answered: Answered) {
     let saga = &mut world.sagas[saga];
-    if saga.book.charge == Charge::Nothing {
+    if saga.book.charge == Charge::Nothing || !model.rules.is_known_again(Key::Charge) {
         saga.book.charge = choice;
         if choice == Charge::Charged {
-            saga.book.captured += TOTAL;
+            saga.book.captured = saga.book.captured.saturating_add(TOTAL);
         }
     }
     if answered == Answered::Yes {
@@ -55,15 +56,24 @@ pub fn look_up(model: &ShopModel, world: &mut World, saga: usize) {
 }
 
 /// The refund, as the provider does it: the same id is answered the same for ever.
-pub fn call_refund(world: &mut World, saga: usize, slot: Slot, granted: Granted, answered: Answered) {
+pub fn call_refund(
+    model: &ShopModel,
+    world: &mut World,
+    saga: usize,
+    slot: Slot,
+    granted: Granted,
+    answered: Answered,
+) {
     let saga = &mut world.sagas[saga];
     let (book, amount) = (&mut saga.book, saga.hands.may_refund[slot as usize]);
-    let is_known = book.granted & slot.bit() != 0;
-    let is_refused = book.refused & slot.bit() != 0 || book.refunded + amount > book.captured;
+    let has_keys = model.rules.is_known_again(Key::Refund);
+    let is_known = has_keys && book.granted & slot.bit() != 0;
+    let is_too_much = has_keys && book.refunded + amount > book.captured;
+    let is_refused = book.refused & slot.bit() != 0 || is_too_much;
     if !is_known && !is_refused {
         if granted == Granted::Yes {
             book.granted |= slot.bit();
-            book.refunded += amount;
+            book.refunded = book.refunded.saturating_add(amount);
         } else {
             book.refused |= slot.bit();
         }

@@ -8,6 +8,15 @@ use shopwright_domain::money::Currency;
 use shopwright_domain::order::{ChargeAnswer, Input, Order, Outcome, Policy, Refusal, decide};
 use shopwright_domain::reservation::{Offer, Request, Reservation, Step, judge, step};
 
+/// Under which a call of the provider is known again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// The order's.
+    Charge,
+    /// The refund's.
+    Refund,
+}
+
 /// Everything that a shop's parts go by. Whatever is not replaced is what runs.
 pub trait Rules: std::fmt::Debug + Send + Sync {
     /// What becomes of an order.
@@ -47,6 +56,11 @@ pub trait Rules: std::fmt::Debug + Send + Sync {
 
     /// Is an entry acknowledged only when its effect is there?
     fn acknowledges_after_effect(&self) -> bool {
+        true
+    }
+
+    /// Does the provider look the key up, and is a repeated call made under the same one?
+    fn is_known_again(&self, _key: Key) -> bool {
         true
     }
 

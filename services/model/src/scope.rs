@@ -14,6 +14,12 @@ pub struct Scope {
     pub orders: usize,
     /// Others than these orders may hold the stock.
     pub may_be_sold_out: bool,
+    /// Orders are there, and on disk, from the beginning. Placing later is the same as `order.placed` delivered later, but
+    /// for a Redis that forgets that they were placed.
+    pub placed_at_once: bool,
+    /// Whatever has a due time may be due at any time, with the deadline passed or not. Where it may not, everybody is
+    /// patient until it is looked at how all ends.
+    pub something_is_due: bool,
     /// Shoppers call orders off, at any time.
     pub shoppers_cancel: bool,
     /// Staff give money back, whole or in parts.
@@ -51,6 +57,8 @@ const QUIET: Scope = Scope {
     name: "",
     orders: 1,
     may_be_sold_out: false,
+    placed_at_once: true,
+    something_is_due: true,
     shoppers_cancel: false,
     staff_refund: false,
     provider_declines: false,
@@ -115,6 +123,7 @@ pub const SLOW: Scope = Scope {
 /// One order, and a Redis that loses its last writes.
 pub const ROLLBACK: Scope = Scope {
     name: "rollback",
+    placed_at_once: false,
     shoppers_cancel: true,
     provider_declines: true,
     disk_lags: true,
@@ -131,5 +140,19 @@ pub const ROLLBACK: Scope = Scope {
     ..QUIET
 };
 
+/// Two orders want the same piece, and Redis forgets who got it. Meanwhile everybody is patient and nothing is called off: with
+/// that the search takes minutes. What comes of it is in [`ROLLBACK`], for one order.
+pub const ROLLBACK_OF_TWO: Scope = Scope {
+    name: "rollback of two",
+    orders: 2,
+    something_is_due: false,
+    provider_declines: true,
+    disk_lags: true,
+    acknowledged_apart: false,
+    answered_apart: false,
+    sights: &[Sight::CompletedAfterLoss, Sight::PieceGone, Sight::ChargedAfterwards],
+    ..QUIET
+};
+
 /// All of them.
-pub const SCOPES: [Scope; 4] = [TWO_ORDERS, PROVIDER, SLOW, ROLLBACK];
+pub const SCOPES: [Scope; 5] = [TWO_ORDERS, PROVIDER, SLOW, ROLLBACK, ROLLBACK_OF_TWO];

@@ -26,7 +26,7 @@ pub enum Sight {
     RefundedInParts,
     /// The provider repeats an error for ever, and is asked to stop.
     StoredError,
-    /// An accepted order is gone with Redis's last writes.
+    /// An accepted order is gone with Redis's last writes, and its money is with the provider.
     OrderLost,
     /// An order was called off, and its money is with the provider.
     ChargeOrphaned,
@@ -36,6 +36,10 @@ pub enum Sight {
     StuckByLoss,
     /// Redis lost writes about an order, which completed all the same.
     CompletedAfterLoss,
+    /// An order was charged, Redis forgot that it held the piece, and the other order got it: rejected, but charged.
+    PieceGone,
+    /// The same, and whoever was permitted to charge before Redis forgot does so only now.
+    ChargedAfterwards,
 }
 
 impl Sight {
@@ -73,8 +77,9 @@ impl Sight {
                     state == State::Charging && saga.book.charge == Charge::Error && saga.hands.may_stop
                 })
             }),
-            Self::OrderLost => Property::sometimes("loss: the order is gone", |_, world: &World| {
-                world.came_back() && world.sagas[0].stored.order.is_none()
+            Self::OrderLost => Property::sometimes("loss: the order is gone, but charged", |_, world: &World| {
+                let is_gone = |saga: &Saga| saga.stored.order.is_none() && saga.book.charge == Charge::Charged;
+                world.sagas.iter().any(is_gone)
             }),
             Self::ChargeOrphaned => Property::sometimes("loss: called off, but charged", |model, world| {
                 any(model, world, |saga, state| {
@@ -92,6 +97,21 @@ impl Sight {
             Self::CompletedAfterLoss => {
                 Property::sometimes("seen: completed after losing writes", |model, world: &World| {
                     world.came_back() && any(model, world, |_, state| state == State::Completed)
+                })
+            }
+            Self::PieceGone => Property::sometimes(
+                "loss: rejected, but charged: the other got the piece",
+                |model, world| {
+                    any(model, world, |saga, state| {
+                        state == State::Rejected && saga.book.charge == Charge::Charged
+                    }) && any(model, world, |_, state| state == State::Completed)
+                },
+            ),
+            Self::ChargedAfterwards => {
+                Property::sometimes("loss: rejected, and may still be charged", |model, world| {
+                    any(model, world, |saga, state| {
+                        state == State::Rejected && saga.hands.may_charge && saga.book.charge == Charge::Nothing
+                    })
                 })
             }
         }

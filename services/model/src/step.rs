@@ -29,7 +29,7 @@ pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
         Action::Acknowledge(saga, entry) => world.sagas[saga].stored.entries.acknowledge(entry),
         Action::Happen(saga, cause) => happen(model, &mut world, saga, cause),
         Action::CallCharge(saga, choice, answered) => {
-            call_charge(&mut world, saga, choice, answered);
+            call_charge(model, &mut world, saga, choice, answered);
             receive_at_once(model, &mut world, saga);
         }
         Action::CallStop(saga, answered) => {
@@ -38,7 +38,7 @@ pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
         }
         Action::LookUp(saga) => look_up(model, &mut world, saga),
         Action::CallRefund(saga, slot, granted, answered) => {
-            call_refund(&mut world, saga, slot, granted, answered);
+            call_refund(model, &mut world, saga, slot, granted, answered);
             receive_at_once(model, &mut world, saga);
         }
         Action::Receive(saga, reply) => receive(model, &mut world, saga, reply),

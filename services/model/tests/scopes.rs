@@ -36,3 +36,8 @@ fn somebody_who_decides_upon_the_past() {
 fn a_redis_that_loses_its_last_writes() {
     holds(scope::ROLLBACK, 1_000_000);
 }
+
+#[test]
+fn a_redis_that_forgets_who_got_the_piece() {
+    holds(scope::ROLLBACK_OF_TWO, 1_000_000);
+}

@@ -8,10 +8,12 @@ use shopwright_domain::jobs::{Job, RefundJob};
 use shopwright_domain::lines::{Line, PricedLine};
 use shopwright_domain::money::Currency;
 use shopwright_domain::order::{
-    ChargeAnswer, Decision, Input, Order, Outcome, Policy, RefundState, Refusal, State, decide,
+    ChargeAnswer, Decision, Input, Order, Outcome, Policy, RefundAnswer, RefundState, Refusal, State, decide,
 };
 use shopwright_domain::reservation::{Offer, Request, Reservation, Step, judge, step};
-use shopwright_model::{Rules, Scope, refute, scope};
+use shopwright_model::{Rules, Scope, invariants, refute, scope};
+
+mod books;
 
 const BOOKS: &str = "the provider's book agrees with what orders concluded";
 const NEXT: &str = "what is to be done next stands in a stream";
@@ -19,6 +21,35 @@ const END: &str = "every order can end, with stock and money exact";
 const RESERVATIONS: &str = "orders and reservations agree";
 const DUE: &str = "whatever is unfinished is due some day";
 const ONE_PIECE: &str = "one piece is never held or sold twice";
+const ENDED: &str = "ended orders stay ended";
+const STOCK: &str = "stock is what the reservations say, and never negative";
+const AMOUNTS: &str = "an order's amounts and its ledger add up";
+const CAPTURES: &str = "at most one capture an order, and no more back than was captured";
+const REBOOKED: &str = "nothing that was booked is booked otherwise";
+const CONTRADICTION: &str = "nobody tells an order what cannot have happened";
+const ALARM: &str = "nobody asks to release what is sold";
+
+/// An invariant that is not here has no rule whose breaking it notices.
+#[test]
+fn every_invariant_is_broken_by_something() {
+    let broken = [
+        STOCK,
+        ONE_PIECE,
+        RESERVATIONS,
+        AMOUNTS,
+        BOOKS,
+        CAPTURES,
+        REBOOKED,
+        ENDED,
+        CONTRADICTION,
+        ALARM,
+        NEXT,
+        DUE,
+        END,
+    ];
+    let names = invariants::always().into_iter().map(|property| property.name);
+    assert_eq!(names.collect::<Vec<_>>(), broken);
+}
 
 fn is_noticed(rules: impl Rules + 'static, scope: Scope, invariant: &'static str) {
     let Some(actions) = refute(rules, scope, invariant, 2).unwrap() else {
@@ -130,7 +161,7 @@ impl Rules for LastWriteWins {
 
 #[test]
 fn mutation_version_compare_removed_is_noticed() {
-    is_noticed(LastWriteWins, scope::SLOW, "ended orders stay ended");
+    is_noticed(LastWriteWins, scope::SLOW, ENDED);
 }
 
 #[test]
@@ -169,6 +200,11 @@ fn mutation_not_charged_concluded_from_a_look_up_is_noticed() {
 #[test]
 fn mutation_declined_concluded_from_a_look_up_is_noticed() {
     is_noticed(TrustsLookUps(ChargeAnswer::Declined), scope::PROVIDER, BOOKS);
+}
+
+#[test]
+fn mutation_not_charged_concluded_from_a_look_up_is_noticed_as_a_contradiction() {
+    is_noticed(TrustsLookUps(ChargeAnswer::Stopped), scope::PROVIDER, CONTRADICTION);
 }
 
 /// Changes what was decided.
@@ -235,4 +271,29 @@ impl Rules for RefundsByVersion {
 #[test]
 fn mutation_whole_refund_named_by_version_is_noticed() {
     is_noticed(RefundsByVersion, scope::ROLLBACK, END);
+}
+
+/// What staff's forgotten refund excuses is an order that goes on asking. One that gives up is noticed, also where no other
+/// refund is ever refused.
+#[derive(Debug)]
+struct GivesUpRefused;
+
+impl Rules for GivesUpRefused {
+    fn decide(&self, order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
+        amended(decide(order, input, now, policy), |decision| {
+            if order.state == State::Paid && matches!(input, Input::Refund(_, RefundAnswer::Failed)) {
+                decision.order.due_at = None;
+                decision.due = None;
+            }
+        })
+    }
+}
+
+#[test]
+fn mutation_no_due_time_after_a_refused_refund_is_not_excused_by_lost_writes() {
+    let scope = Scope {
+        provider_fails: false,
+        ..scope::ROLLBACK
+    };
+    is_noticed(GivesUpRefused, scope, END);
 }
