@@ -245,7 +245,46 @@ mod tests {
         );
     }
 
+    /// Small, near the limit, and anywhere.
+    fn amounts() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            0..=1_000i64,
+            MAX_MINOR_UNITS - 1_000..=MAX_MINOR_UNITS,
+            0..=MAX_MINOR_UNITS
+        ]
+    }
+
     proptest! {
+        /// No other whole number is as near to the exact fee, and of two as near it is the upper. What is paid is the sum of
+        /// both, or refused.
+        #[test]
+        fn the_fee_is_the_exact_one_half_up_for_every_percent(minor_units in amounts()) {
+            let amount = Amount::new(minor_units).unwrap();
+            for percent in 0..=u8::MAX {
+                let Ok(fee_percent) = FeePercent::new(percent) else {
+                    prop_assert!(percent > 100);
+                    continue;
+                };
+                prop_assert!(percent <= 100);
+                let exact_hundredfold = i128::from(minor_units) * i128::from(percent);
+                let fee = amount.fee(fee_percent);
+                let above = i128::from(fee.minor_units()) * 100 - exact_hundredfold;
+                prop_assert!(-50 < above && above <= 50, "{minor_units} at {percent} %: {fee}");
+                let total = i128::from(minor_units) + i128::from(fee.minor_units());
+                let told = amount.plus(fee).map(|total| i128::from(total.minor_units()));
+                let limit = i128::from(MAX_MINOR_UNITS);
+                let expected = if total <= limit { Ok(total) } else { Err(MoneyError::AmountOutOfRange) };
+                prop_assert_eq!(told, expected);
+            }
+        }
+
+        #[test]
+        fn amounts_are_those_up_to_the_limit(minor_units in prop_oneof![any::<i64>(), amounts(), -1_000..0i64]) {
+            let is_one = minor_units >= 0 && i128::from(minor_units) < 1i128 << 53;
+            let expected = if is_one { Ok(minor_units) } else { Err(MoneyError::AmountOutOfRange) };
+            prop_assert_eq!(Amount::new(minor_units).map(Amount::minor_units), expected);
+        }
+
         #[test]
         fn sums_are_exact_or_refused(left in 0..=MAX_MINOR_UNITS, right in 0..=MAX_MINOR_UNITS, count in 0u32..=u32::MAX) {
             let (a, b) = (Amount::new(left).unwrap(), Amount::new(right).unwrap());

@@ -72,7 +72,7 @@ pub fn router(state: ApiState, keys: &ShopKeys, redis: Shared) -> Router {
         .merge(dead_letters::router(DEAD_LETTERS, vec![events], redis, admin_key))
 }
 
-/// A failed write: one that may have happened is not told to be tried again.
+/// A failed write. Of one that may have happened it is not said that nothing did; repeated under its key, it tells.
 fn write_error(error: CatalogueError) -> ApiError {
     match error {
         CatalogueError::Redis(error) => ApiError::of_write(error),

@@ -1,13 +1,12 @@
 //! Products and their stock in Redis: read, search, create, adjust. Touches the keys of inventory only.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use axum::http::StatusCode;
 use redis::{RedisError, Script, ScriptInvocation, Value};
 use shopwright_domain::{events::Meta, ids::ProductId, keys::ShopKeys};
 use shopwright_kit::{
     Idempotency, Record, Redis, crash,
-    idempotency::RETENTION,
     search_index::{SearchIndex, is_missing},
 };
 
@@ -68,12 +67,14 @@ pub enum Adjusted {
 pub struct Catalogue {
     redis: Redis,
     keys: ShopKeys,
+    /// How long a repeated request is known.
+    retention: Duration,
 }
 
 impl Catalogue {
-    /// Over the service's own connection.
-    pub fn new(redis: Redis, keys: ShopKeys) -> Self {
-        Self { redis, keys }
+    /// Over the service's own connection. A repeated request is known for `retention`.
+    pub fn new(redis: Redis, keys: ShopKeys, retention: Duration) -> Self {
+        Self { redis, keys, retention }
     }
 
     /// The index that [`Catalogue::search`] needs.
@@ -129,7 +130,8 @@ impl Catalogue {
             .arg(document)
             .arg(stock)
             .invoke_async(&mut self.redis.idempotent())
-            .await?;
+            .await
+            .map_err(script_error)?;
         Ok(before)
     }
 
@@ -150,7 +152,7 @@ impl Catalogue {
             .arg(product.to_string())
             .arg(&[&event.id, &event.time, &event.traceparent, &event.request_id])
             .arg(record.to_json())
-            .arg(RETENTION.as_secs() * 1_000);
+            .arg(self.retention.as_secs() * 1_000);
         invocation
     }
 
@@ -228,7 +230,8 @@ impl Catalogue {
             .arg(reason)
             .arg(MAX_STOCK)
             .invoke_async(&mut self.redis.idempotent())
-            .await?;
+            .await
+            .map_err(script_error)?;
         crash::point("inventory.adjust.after_store");
         match outcome.as_str() {
             "repeated" => Ok(Adjusted::Before(before)),
@@ -243,6 +246,19 @@ impl Catalogue {
 
 fn parse(document: &str) -> Result<Product, CatalogueError> {
     serde_json::from_str(document).map_err(|_| CatalogueError::Corrupt("a product's document"))
+}
+
+/// What both scripts refuse before they write anything; see `scripts/catalogue.lua`.
+fn script_error(error: RedisError) -> CatalogueError {
+    if error.code() != Some("CORRUPT") {
+        return CatalogueError::Redis(error);
+    }
+    CatalogueError::Corrupt(match error.detail() {
+        Some("product") => "the key of a product",
+        Some("stock") => "the stock of a product",
+        Some("catalogue") => "the stream of the catalogue",
+        _ => "the key of a request's record",
+    })
 }
 
 fn search_error(error: RedisError) -> CatalogueError {

@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use shopwright_domain::money::Currency;
 use shopwright_kit::config::{
-    AdminArguments, ConsumerArguments, ListenArguments, LogArguments, PodArguments, RedisArguments, ShopArguments,
+    AdminArguments, ConsumerArguments, IdempotencyArguments, ListenArguments, LogArguments, PodArguments,
+    RedisArguments, ShopArguments,
 };
 
 /// Products, prices, stock and reservations of one shop.
@@ -57,6 +58,9 @@ pub struct ServeArguments {
     /// Currency of every price, as three capital letters
     #[arg(long, env = "SHOP_CURRENCY")]
     pub shop_currency: Currency,
+    /// How long requests are known.
+    #[command(flatten)]
+    pub idempotency: IdempotencyArguments,
 }
 
 /// What `consume` takes.
@@ -77,10 +81,25 @@ pub struct ConsumeArguments {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use std::time::Duration;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn requests_are_known_for_two_days_unless_told_otherwise() {
+        let retention = |more: &[&str]| {
+            let given = "shopwright-inventory serve --shop-name=demo --redis-host=redis --shop-currency=EUR";
+            let given = given.split(' ').chain(more.iter().copied());
+            let Command::Serve(serve) = Cli::parse_from(given).command else {
+                panic!("not serve")
+            };
+            serve.idempotency.retention()
+        };
+        assert_eq!(retention(&[]), shopwright_kit::idempotency::RETENTION);
+        assert_eq!(retention(&["--idempotency-hours=3"]), Duration::from_hours(3));
     }
 
     #[test]

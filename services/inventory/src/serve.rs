@@ -60,7 +60,7 @@ pub async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let kept = admission.clone();
     let kept = tokio::spawn(kept.keep(schema(&keys), redis.clone(), Duty::Raise, shutdown.clone()));
     let state = ApiState {
-        catalogue: Catalogue::new(redis, keys.clone()),
+        catalogue: Catalogue::new(redis, keys.clone(), arguments.idempotency.retention()),
         admin_key,
         currency: arguments.shop_currency,
     };

@@ -9,12 +9,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use shopwright_domain::ids::OrderId;
-use shopwright_kit::idempotency::RETENTION;
+use shopwright_inventory::catalogue::{Catalogue, CatalogueError};
 use support::{
     api::{Api, KEY, Reply, reply},
     line, meta, product, request,
@@ -179,19 +179,11 @@ async fn racing_requests_with_one_key_have_one_effect() {
 async fn the_mark_is_stored_with_the_effect_and_expires() {
     let mut api = Api::start().await;
     let (wanted, request) = (product(100, 5), request());
-    let created = api
-        .shop
-        .catalogue()
-        .create(&wanted, 5, &meta(), &request)
-        .await
-        .unwrap();
+    let retention = Duration::from_hours(7);
+    let catalogue = Catalogue::new(api.shop.redis(), api.shop.keys.clone(), retention);
+    let created = catalogue.create(&wanted, 5, &meta(), &request).await.unwrap();
     assert_eq!(created, None);
-    let again = api
-        .shop
-        .catalogue()
-        .create(&product(100, 5), 9, &meta(), &request)
-        .await
-        .unwrap();
+    let again = catalogue.create(&product(100, 5), 9, &meta(), &request).await.unwrap();
     let record = request.judge(&again.unwrap()).unwrap();
     assert_eq!((record.status, record.id), (201, wanted.id.to_string()));
     let left: u128 = redis::cmd("PTTL")
@@ -202,8 +194,55 @@ async fn the_mark_is_stored_with_the_effect_and_expires() {
         .into();
     let hour = 3_600_000;
     assert!(
-        (RETENTION.as_millis() - hour..=RETENTION.as_millis()).contains(&left),
+        (retention.as_millis() - hour..=retention.as_millis()).contains(&left),
         "{left}"
     );
     assert_eq!(api.shop.stock(wanted.id).await, (5, 0));
+}
+
+/// What a script finds only while it writes would leave half an effect without its mark, and the same request would have it
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_as_it_should_be_stops_a_request_before_its_first_write() {
+    let api = Api::start().await;
+    let product = id(&api.post("/v1/products", &shirt()).await).parse().unwrap();
+    let path = format!("/v1/products/{product}/stock-adjustments");
+    let body = json!({"delta": -5, "reason": "broken"});
+    let (stream, stock) = (api.shop.keys.inventory_catalogue(), api.shop.keys.stock(product));
+
+    for (spoil, mend) in [
+        (vec!["SET", &stream, "no stream"], vec!["DEL", &stream]),
+        (
+            vec!["HSET", &stock, "received", "5.5"],
+            vec!["HSET", &stock, "received", "5"],
+        ),
+    ] {
+        api.shop.execute(&spoil).await;
+        api.post_with("key-1", &path, &body).await.is_problem(500, "internal");
+        assert_eq!(api.shop.stock(product).await, (5, 0));
+        assert!(api.shop.in_stock(product).await);
+        api.shop.execute(&mend).await;
+    }
+    api.shop.execute(&["SET", &stream, "no stream"]).await;
+    let (unborn, request) = (support::product(100, 5), request());
+    let refused = api.shop.catalogue().create(&unborn, 5, &meta(), &request).await;
+    assert!(matches!(
+        refused,
+        Err(CatalogueError::Corrupt("the stream of the catalogue"))
+    ));
+    assert_eq!(api.shop.catalogue().get(unborn.id).await.unwrap(), None);
+    assert_eq!(api.shop.catalogue().stock(unborn.id).await.unwrap(), None);
+    api.shop.execute(&["DEL", &stream]).await;
+
+    // Mended, the same request has its effect, once.
+    let made = api.post_with("key-1", &path, &body).await;
+    assert_eq!(
+        (made.status.as_u16(), made.is_replayed()),
+        (201, false),
+        "{}",
+        made.body
+    );
+    assert!(api.post_with("key-1", &path, &body).await.is_replayed());
+    assert_eq!(api.shop.stock(product).await, (0, 0));
+    api.shop.books().await;
 }

@@ -71,6 +71,21 @@ impl RedisArguments {
     }
 }
 
+/// How long requests are known.
+#[derive(Debug, Clone, Args)]
+pub struct IdempotencyArguments {
+    /// How long a request is known by its Idempotency-Key
+    #[arg(long, env = "IDEMPOTENCY_HOURS", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub idempotency_hours: u32,
+}
+
+impl IdempotencyArguments {
+    /// See `idempotency_hours`.
+    pub fn retention(&self) -> Duration {
+        Duration::from_hours(u64::from(self.idempotency_hours))
+    }
+}
+
 /// How logs are written.
 #[derive(Debug, Clone, Args)]
 pub struct LogArguments {

@@ -2,7 +2,7 @@
 //! replay adds to their source stream.
 //!
 //! A replayed entry goes to every group of its stream, with a delivery count of its own. Replay and drop may be repeated
-//! after a lost answer: what was done is then answered with 404, and nothing is done twice.
+//! after a lost answer, which is 504: what was done is then answered with 404, and nothing is done twice.
 
 use std::sync::Arc;
 
@@ -206,7 +206,7 @@ async fn replay(
     Path((word, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let (source, id) = letters.find(&word, &id).await?;
-    let replayed = dead_letter::replay(&letters.redis, &source.stream, &source.key(), id).await?;
+    let replayed = dead_letter::replay(&letters.redis, &source.stream, &source.key(), id).await;
     done("replayed", replayed, source, id)
 }
 
@@ -216,12 +216,17 @@ async fn drop(
     Path((word, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let (source, id) = letters.find(&word, &id).await?;
-    let dropped = dead_letter::drop(&letters.redis, &source.key(), id).await?;
+    let dropped = dead_letter::drop(&letters.redis, &source.key(), id).await;
     done("dropped", dropped, source, id)
 }
 
-fn done(what: &'static str, is_done: bool, source: &Source, id: EntryId) -> Result<StatusCode, ApiError> {
-    if !is_done {
+fn done(
+    what: &'static str,
+    is_done: Result<bool, shopwright_streams::Error>,
+    source: &Source,
+    id: EntryId,
+) -> Result<StatusCode, ApiError> {
+    if !is_done.map_err(ApiError::of_stream_write)? {
         // Somebody else was quicker.
         return Err(ApiError::not_found("dead letter"));
     }

@@ -35,10 +35,14 @@ pub const RETENTION: Duration = Duration::from_hours(48);
 
 /// The longest key, in characters.
 const LONGEST_KEY: usize = 255;
-/// 22 characters of 64 kinds hold 132 bits.
+/// 22 characters of 64 kinds hold 132 bits, and of 62 kinds 130.
 const SHORTEST_UNGUESSABLE: usize = 22;
-/// 31 characters of 16 kinds hold 124 bits; 22 of them would hold 88.
+/// 24 characters of 36 kinds hold 124 bits; 22 of them would hold 113.
+const SHORTEST_UNGUESSABLE_OF_ONE_CASE: usize = 24;
+/// 31 characters of 16 kinds hold 124 bits.
 const SHORTEST_UNGUESSABLE_HEX: usize = 31;
+/// 37 characters of 10 kinds hold 122 bits; 31 of them would hold 103.
+const SHORTEST_UNGUESSABLE_DECIMAL: usize = 37;
 /// What a request without a body says.
 const NOTHING: &[u8] = b"{}";
 
@@ -118,7 +122,8 @@ impl RequestKey {
     /// 400 `idempotency_key_weak` unless the key can hold 122 random bits, for callers whom only their key tells apart.
     ///
     /// Allowed are a UUID of version 4 with its hyphens, and 22 or more of `A-Za-z0-9_-` that are no UUID of another
-    /// version, no ULID, and more than 30 when they are hex digits only. That the key *is* random, nobody can see.
+    /// version and no ULID. Of fewer kinds of characters it takes more: 24 when all letters are of one case, 31 hex digits,
+    /// 37 decimal ones, and then `_` and `-` do not count. That the key *is* random, nobody can see.
     pub fn require_unguessable(&self) -> Result<(), ApiError> {
         if is_unguessable(&self.key) {
             return Ok(());
@@ -126,8 +131,8 @@ impl RequestKey {
         Err(bad_request(
             "idempotency_key_weak",
             "Without credentials, the Idempotency-Key must hold at least 122 random bits: a random UUID (version 4), or \
-             at least 22 random characters of A-Z, a-z, 0-9, '_' and '-' (31 of hex digits only), and no UUID of another \
-             version and no ULID.",
+             at least 22 random characters of A-Z, a-z, 0-9, '_' and '-' (24 when all letters are of one case, 31 hex \
+             digits, 37 decimal digits), and no UUID of another version and no ULID.",
         ))
     }
 }
@@ -167,7 +172,8 @@ impl Idempotency {
     }
 }
 
-/// What is kept of a request that had its effect. The reply is rebuilt from it, so that a repetition shows what is now.
+/// What is kept of a request that had its effect. The first reply is rebuilt from it, but for a cancellation's, which shows
+/// the order as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Of the body.
@@ -262,10 +268,25 @@ fn is_unguessable(key: &str) -> bool {
     {
         return uuid.get_version_num() == 4 && uuid.get_variant() == uuid::Variant::RFC4122;
     }
-    if key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return key.len() >= SHORTEST_UNGUESSABLE_HEX;
+    is_long_enough(key) && !is_ulid(key)
+}
+
+/// Which characters a key could have had is seen only from those it has. One in some three million random UUIDs without
+/// hyphens has no letter, and is refused.
+fn is_long_enough(key: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| key.bytes().any(|byte| kind(&byte));
+    let counted = key.bytes().filter(u8::is_ascii_alphanumeric);
+    let length = counted.clone().count();
+    if !has(u8::is_ascii_alphabetic) {
+        return length >= SHORTEST_UNGUESSABLE_DECIMAL;
     }
-    key.len() >= SHORTEST_UNGUESSABLE && !is_ulid(key)
+    if counted.clone().all(|byte| byte.is_ascii_hexdigit()) {
+        return length >= SHORTEST_UNGUESSABLE_HEX;
+    }
+    if has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase) {
+        return key.len() >= SHORTEST_UNGUESSABLE;
+    }
+    length >= SHORTEST_UNGUESSABLE_OF_ONE_CASE
 }
 
 /// A ULID has 80 random bits. The first character is of its time, and will be `0` for a thousand years; base 32 as most

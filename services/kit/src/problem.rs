@@ -174,11 +174,21 @@ impl ApiError {
         )
     }
 
-    /// A write that Redis did not answer, but may have been sent: 504, because "try again" could make a second one. Every
-    /// other failure of Redis is told as of a read.
+    /// A write that Redis did not answer, but may have been sent: 504, because 503 says that nothing happened. Repeated
+    /// under the same key, it tells whether it did. Every other failure of Redis is told as of a read.
     pub fn of_write(error: redis::RedisError) -> Self {
         if error.is_io_error() && !error.is_connection_refusal() {
             tracing::warn!(kind = ?error.kind(), code = error.code(), "the outcome of a write is unknown");
+            return Self::timeout();
+        }
+        error.into()
+    }
+
+    /// As [`ApiError::of_write`], of a write made by the client library. Its error does not say whether the call was sent,
+    /// so that any without an answer may have been.
+    pub fn of_stream_write(error: shopwright_streams::Error) -> Self {
+        if error.class() == Class::Unreachable {
+            tracing::warn!(word = error.word(), "the outcome of a write is unknown");
             return Self::timeout();
         }
         error.into()
@@ -304,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_write_that_was_never_sent_may_be_tried_again() {
+    fn only_of_a_write_that_was_never_sent_it_is_said_that_nothing_happened() {
         let status = |kind| ApiError::of_write(IoError::from(kind).into()).status().as_u16();
         assert_eq!(status(ErrorKind::ConnectionRefused), 503);
         for sent in [ErrorKind::TimedOut, ErrorKind::BrokenPipe, ErrorKind::ConnectionReset] {

@@ -8,7 +8,8 @@ use shopwright_domain::money::{Amount, Currency, FeePercent, MoneyError};
 use shopwright_domain::order::Policy;
 use shopwright_kit::RedisSettings;
 use shopwright_kit::config::{
-    AdminArguments, ConsumerArguments, ListenArguments, LogArguments, PodArguments, RedisArguments, ShopArguments,
+    AdminArguments, ConsumerArguments, IdempotencyArguments, ListenArguments, LogArguments, PodArguments,
+    RedisArguments, ShopArguments,
 };
 use shopwright_kit::secret::SecretError;
 
@@ -57,16 +58,9 @@ pub struct Serve {
     /// How often due times are looked at
     #[arg(long, env = "SWEEP_INTERVAL_MILLISECONDS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]
     pub sweep_interval_milliseconds: u64,
-    /// How long a request is known by its Idempotency-Key
-    #[arg(long, env = "IDEMPOTENCY_HOURS", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=8_760))]
-    pub idempotency_hours: u32,
-}
-
-impl Serve {
-    /// See `idempotency_hours`.
-    pub fn retention(&self) -> Duration {
-        Duration::from_hours(u64::from(self.idempotency_hours))
-    }
+    /// How long requests are known
+    #[command(flatten)]
+    pub idempotency: IdempotencyArguments,
 }
 
 /// Configuration of `consume`. The environment also holds `REDIS_PASSWORD` and `PROVIDER_PASSWORD`.
@@ -229,7 +223,7 @@ mod tests {
         let Command::Serve(serve) = Arguments::parse_from(given).command else {
             panic!("not serve")
         };
-        assert_eq!(serve.retention(), shopwright_kit::idempotency::RETENTION);
+        assert_eq!(serve.idempotency.retention(), shopwright_kit::idempotency::RETENTION);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod batch;
 mod claim;
+mod contact;
 mod drain;
 mod entry;
 mod handling;
@@ -52,10 +53,12 @@ pub struct Settings {
     /// How many entries are handled at once, in batches or not; at least 1.
     pub concurrency: usize,
     /// Idle for so long, a pending entry is taken from whoever holds it. Entries in hand are renewed each third of it.
+    /// After an outage of half of it or more, nothing is taken for as long again, so that holders renew first.
     pub claim_min_idle: Duration,
     /// How often idle entries are looked for.
     pub claim_interval: Duration,
-    /// How long a read blocks, at most 2 s. No longer than `claim_interval` is used.
+    /// How long a read blocks, at most 2 s. No longer than `claim_interval` or a quarter of
+    /// `claim_min_idle` is used.
     pub block: Duration,
     /// How long entries in hand may take to finish after shutdown was asked for. To hand over the rest may then take the
     /// client's response timeout and 5 s more.

@@ -5,6 +5,7 @@
 
 use super::batch::Batch;
 use super::claim::{self, pairs};
+use super::contact::Contact;
 use super::entry::Entry;
 use super::handling::Handling;
 use super::hold::Holding;
@@ -38,6 +39,7 @@ pub(super) struct Reader<H> {
     pub(super) tasks: JoinSet<()>,
     connection: Option<MultiplexedConnection>,
     pub(super) recovery: Recovery,
+    contact: Contact,
     claim_cursor: EntryId,
     next_claim: Instant,
     back_off: BackOff,
@@ -54,6 +56,7 @@ impl<H: Handling> Reader<H> {
         let slots = Arc::new(Semaphore::new(settings.concurrency.max(1)));
         let stream = Arc::from(settings.key.as_str());
         let holding = Holding::new(Arc::clone(&counters));
+        let contact = Contact::new(settings.claim_min_idle);
         let settings = Arc::new(settings);
         let bench = Bench {
             shared: client.shared(),
@@ -71,6 +74,7 @@ impl<H: Handling> Reader<H> {
             tasks: JoinSet::new(),
             connection: None,
             recovery: Recovery::new(),
+            contact,
             claim_cursor: EntryId::ZERO,
             next_claim: Instant::now(),
             back_off: BackOff::new(FIRST_WAIT, LONGEST_WAIT),
@@ -81,11 +85,11 @@ impl<H: Handling> Reader<H> {
         let shutdown = self.bench.shutdown.clone();
         // In a set of its own, so that it ends with this future even when that is dropped.
         let mut renewal = JoinSet::new();
-        renewal.spawn(
-            self.holding
-                .clone()
-                .renew(self.client.shared(), Arc::clone(&self.bench.settings)),
-        );
+        renewal.spawn(self.holding.clone().renew(
+            self.client.shared(),
+            Arc::clone(&self.bench.settings),
+            self.contact.clone(),
+        ));
         while !shutdown.is_cancelled() {
             self.reap_finished();
             // Nothing is taken from Redis before there is a slot for it.
@@ -110,7 +114,9 @@ impl<H: Handling> Reader<H> {
             return self.recover().await;
         }
         if Instant::now() >= self.next_claim {
-            self.claim().await?;
+            if self.contact.may_claim() {
+                self.claim().await?;
+            }
             self.next_claim = Instant::now() + self.bench.settings.claim_interval;
             if self.free() == 0 {
                 return Ok(());
@@ -128,6 +134,7 @@ impl<H: Handling> Reader<H> {
         let settings = Arc::clone(&self.bench.settings);
         if self.recovery.is_incomplete() {
             let pending = claim::list_own(&shared, &settings).await?;
+            self.contact.answered();
             // What was left so long ago may have been claimed since, with a reply that was lost.
             self.holding.forget_left(settings.claim_min_idle);
             self.recovery.listed(pending, &self.holding.known());
@@ -137,6 +144,7 @@ impl<H: Handling> Reader<H> {
             return Ok(());
         }
         let page = claim::take_own(&shared, &settings, &self.stream, &batch).await?;
+        self.contact.answered();
         self.recovery.taken(&batch);
         Counters::add(&self.bench.counters.claimed, page.entries.len());
         Counters::add(&self.bench.counters.deleted, page.deleted);
@@ -145,19 +153,23 @@ impl<H: Handling> Reader<H> {
     }
 
     async fn claim(&mut self) -> Result<(), Error> {
-        let shared = self.client.shared();
-        let page = claim::idle(
-            &shared,
-            &self.bench.settings,
-            &self.stream,
-            self.claim_cursor,
-            self.free(),
-            &self.holding.in_hand(),
-        )
-        .await?;
+        let (shared, settings) = (self.client.shared(), Arc::clone(&self.bench.settings));
+        let (free, in_hand) = (self.free(), self.holding.in_hand());
+        let found = claim::look(&shared, &settings, self.claim_cursor, free, &in_hand).await?;
+        self.contact.answered();
+        self.claim_cursor = found.next.unwrap_or(EntryId::ZERO);
+        // The look itself may have waited for the end of an outage.
+        if found.ids.is_empty() || !self.contact.may_claim() {
+            return Ok(());
+        }
+        let page = claim::claim(&shared, &settings, &self.stream, &found.ids, free).await?;
+        self.contact.answered();
+        if let Some(last) = page.entries.last().filter(|_| page.entries.len() == free) {
+            // There may be more behind it.
+            self.claim_cursor = last.id;
+        }
         Counters::add(&self.bench.counters.claimed, page.entries.len());
         Counters::add(&self.bench.counters.deleted, page.deleted);
-        self.claim_cursor = page.next.unwrap_or(EntryId::ZERO);
         self.hand_out(page.entries);
         Ok(())
     }
@@ -165,8 +177,9 @@ impl<H: Handling> Reader<H> {
     async fn read(&mut self) -> Result<(), Error> {
         let settings = Arc::clone(&self.bench.settings);
         let until_claim = self.next_claim.saturating_duration_since(Instant::now());
-        // BLOCK 0 would wait for ever.
-        let block = settings.block.min(until_claim).max(Duration::from_millis(1));
+        // To wait for entries must not look like an outage. BLOCK 0 would wait for ever.
+        let block = settings.block.min(until_claim).min(settings.claim_min_idle / 4);
+        let block = block.max(Duration::from_millis(1));
         let mut command = redis::cmd("XREADGROUP");
         command
             .arg("GROUP")
@@ -183,6 +196,7 @@ impl<H: Handling> Reader<H> {
             none => none.insert(self.client.private(settings.block).await?),
         };
         let reply: Value = command.query_async(connection).await?;
+        self.contact.answered();
         // Only here: recovery and claim may go well again and again while reading does not.
         self.back_off.reset();
         let entries = new_entries(reply, &self.stream)?;

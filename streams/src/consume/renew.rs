@@ -1,13 +1,19 @@
 //! The renewal that keeps peers from claiming what is in hand. Touches the idle time of these entries.
 
 use super::Settings;
+use super::contact::Contact;
 use super::hold::Holding;
+use crate::back_off::BackOff;
 use crate::connection::Shared;
 use crate::entry_id::EntryId;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::hand_over::mark;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Ids renewed with one call, so that none is slow.
 const BATCH: usize = 256;
@@ -30,19 +36,32 @@ return #claim
 ";
 
 impl Holding {
-    /// Renews what is in hand each third of `claim_min_idle`, until dropped. A failed renewal is tried at the next turn:
-    /// two may fail before a peer takes the entry.
-    pub(super) async fn renew(self, shared: Shared, settings: Arc<Settings>) {
+    /// Renews what is in hand each third of `claim_min_idle`, until dropped. While Redis is away it is tried on: after an
+    /// outage longer than `claim_min_idle`, peers wait only for a while before they claim.
+    pub(super) async fn renew(self, shared: Shared, settings: Arc<Settings>, contact: Contact) {
+        let turn = settings.claim_min_idle / 3;
         loop {
-            tokio::time::sleep(settings.claim_min_idle / 3).await;
+            tokio::time::sleep(turn).await;
             self.forget_left(settings.claim_min_idle);
-            for ids in self.in_hand().chunks(BATCH) {
-                if let Err(error) = renew(&shared, &settings, ids).await {
-                    self.counters().failures.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(stream = settings.key, %error, "entries in hand were not renewed");
+            let mut back_off = BackOff::new(FIRST_WAIT, LONGEST_WAIT);
+            while let Err(error) = self.renew_all(&shared, &settings, &contact).await {
+                self.counters().failures.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(stream = settings.key, %error, "entries in hand were not renewed");
+                // What Redis refuses it will not grant a moment later.
+                if !matches!(error.class(), Class::Unreachable | Class::NotReady) {
+                    break;
                 }
+                tokio::time::sleep(back_off.wait().min(turn)).await;
             }
         }
+    }
+
+    async fn renew_all(&self, shared: &Shared, settings: &Settings, contact: &Contact) -> Result<(), Error> {
+        for ids in self.in_hand().chunks(BATCH) {
+            renew(shared, settings, ids).await?;
+            contact.answered();
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ mod consume_claim;
 mod consume_end;
 mod consume_faults;
 mod consume_lost;
+mod consume_outage;
 mod consumer;
 mod dead_letter;
 mod group;

@@ -4,7 +4,10 @@
 local record = earlier()
 if record then return {'repeated', 0, 0, record} end
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'not_found', 0, 0, ''} end
-local stock = redis.call('HMGET', KEYS[2], 'on_hand', 'reserved')
+local stock = redis.call('HMGET', KEYS[2], 'on_hand', 'reserved', 'received')
+for _, figure in ipairs(stock) do
+  if figure and not string.find(figure, '^-?%d+$') then return corrupt('stock') end
+end
 local on_hand, reserved = tonumber(stock[1] or '0'), tonumber(stock[2] or '0')
 local after = on_hand + tonumber(ARGV[8])
 if after < reserved then return {'insufficient_stock', on_hand, reserved, ''} end

@@ -5,6 +5,19 @@
 -- No group reads the catalogue's stream, so nobody trims it: each new entry lets go of those older than an hour, by id.
 local RETENTION = 3600 * 1000
 
+-- Everything is checked before the first write: a script that fails later leaves half an effect and no mark, and the same
+-- request would have it again.
+local function corrupt(what)
+  return redis.error_reply('CORRUPT ' .. what)
+end
+
+local expected = {{'product', 'ReJSON-RL'}, {'stock', 'hash'}, {'catalogue', 'stream'}, {'record', 'string'}}
+for index, key in ipairs(KEYS) do
+  local what, kind = unpack(expected[index])
+  local actual = redis.call('TYPE', key).ok
+  if actual ~= 'none' and actual ~= kind then return corrupt(what) end
+end
+
 local function kept_from()
   local time = redis.call('TIME')
   return string.format('%.0f', tonumber(time[1]) * 1000 - RETENTION)

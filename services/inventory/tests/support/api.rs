@@ -12,6 +12,7 @@ use shopwright_inventory::{
 };
 use shopwright_kit::{
     AdminKey, Redis, Secret,
+    idempotency::RETENTION,
     metrics::{self, HttpMetrics},
     search_index::IndexReady,
     serve::{self, Limits},
@@ -57,7 +58,7 @@ impl Api {
             ended.clone(),
         ));
         let state = ApiState {
-            catalogue: Catalogue::new(redis, shop.keys.clone()),
+            catalogue: Catalogue::new(redis, shop.keys.clone(), RETENTION),
             admin_key: AdminKey::new(Secret::new(KEY)),
             currency: eur(),
         };

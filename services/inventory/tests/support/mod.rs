@@ -30,7 +30,9 @@ use shopwright_inventory::{
     repetition::CALLER,
     reservations::{Ask, Outcome, Request, ReservationError, Reservations},
 };
-use shopwright_kit::{Idempotency, Redis, RedisSettings, RequestKey, Secret, connection::Timeouts};
+use shopwright_kit::{
+    Idempotency, Redis, RedisSettings, RequestKey, Secret, connection::Timeouts, idempotency::RETENTION,
+};
 use shopwright_redis_stack::{Options, RedisStack};
 use uuid::Uuid;
 
@@ -115,7 +117,7 @@ impl Shop {
     }
 
     pub fn catalogue(&self) -> Catalogue {
-        Catalogue::new(self.redis(), self.keys.clone())
+        Catalogue::new(self.redis(), self.keys.clone(), RETENTION)
     }
 
     /// The group that the operator makes.

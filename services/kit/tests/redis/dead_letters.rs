@@ -10,6 +10,7 @@ use shopwright_kit::{
 };
 use shopwright_redis_stack::{Options, RedisStack};
 use shopwright_streams::dead_letter;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -27,6 +28,10 @@ struct Api {
 
 impl Api {
     async fn start() -> Self {
+        Self::start_with(|client| client).await
+    }
+
+    async fn start_with(redis: impl FnOnce(shopwright_streams::Client) -> shopwright_streams::Client) -> Self {
         // Of its own streams what adding and replaying takes, and of their dead letters what looking and dropping does.
         let acl = users(&[(
             "service",
@@ -45,7 +50,7 @@ impl Api {
         };
         let sources = vec![source("events", EVENTS, "readers"), source("jobs", JOBS, "workers")];
         let service: RedisSettings = settings_as(&stack, "service");
-        let shared = service.consumer_client().shared();
+        let shared = redis(service.consumer_client()).shared();
         let key = AdminKey::new(Secret::new("key"));
         let routes = dead_letters::router("/v1/own/dead-letters", sources, shared, key);
         let http = HttpMetrics::register(&mut metrics::registry());
@@ -243,4 +248,25 @@ async fn what_is_wrong_is_a_problem() {
     let response = api.send(Method::GET, "").await;
     assert_eq!(response.status(), 503);
     assert!(response.headers().contains_key("retry-after"));
+}
+
+/// Of what may have been done, nobody says that nothing happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_without_an_answer_may_have_happened() {
+    let api = Api::start_with(|client| client.with_response_timeout(Duration::from_secs(1))).await;
+    api.bury(EVENTS, "readers", "data 1").await;
+    let page = api.list("").await;
+    let id = ids(&page)[0];
+    let calls = [
+        (Method::POST, format!("/events/{id}/replay")),
+        (Method::DELETE, format!("/events/{id}")),
+    ];
+    // Reads are answered, so that the letter is found.
+    execute(&api.redis, "CLIENT PAUSE 3600000 WRITE").await;
+    for (method, path) in &calls {
+        let response = api.send(method.clone(), path).await;
+        assert_eq!(response.status(), 504, "{path}");
+        assert_eq!(response.json::<Value>().await.unwrap()["code"], "timeout");
+    }
+    execute(&api.redis, "CLIENT UNPAUSE").await;
 }

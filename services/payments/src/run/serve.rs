@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Serve) -> anyhow::Result<()> {
         currency: arguments.orders.shop_currency,
         admin_key,
         token_keys,
-        retention: arguments.retention(),
+        retention: arguments.idempotency.retention(),
         capacity,
         watch,
         places: Places::new(WATCHERS),
