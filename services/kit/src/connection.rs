@@ -248,9 +248,23 @@ fn was_dropped(error: &RedisError) -> bool {
     error.is_connection_dropped()
 }
 
-/// What to tell of two attempts. A refused second one says nothing about the first, which may have had its effect.
-fn of_both(first: RedisError, second: RedisError) -> RedisError {
-    if second.is_connection_refusal() { first } else { second }
+/// What to tell of two attempts. A second one that did not run says nothing about the first, which may have had its effect,
+/// unless that was never sent.
+fn of_both<T>(first: RedisError, second: RedisResult<T>, did_run: impl Fn(&T) -> bool) -> RedisResult<T> {
+    if first.is_connection_refusal() || second.as_ref().is_ok_and(did_run) {
+        second
+    } else {
+        Err(first)
+    }
+}
+
+/// Whether a command ran, as far as its reply tells: a Redis that is loading its data refuses all of them. One that lost its
+/// scripts is sent the whole script next, which finds what an earlier one did.
+fn did_run(reply: &Value) -> bool {
+    match reply {
+        Value::ServerError(error) => error.code() == "NOSCRIPT",
+        _ => true,
+    }
 }
 
 impl ConnectionLike for Idempotent {
@@ -259,7 +273,7 @@ impl ConnectionLike for Idempotent {
             match self.redis.once().send_packed_command(command).await {
                 Err(first) if was_dropped(&first) => {
                     let again = self.redis.once().send_packed_command(command).await;
-                    again.map_err(|second| of_both(first, second))
+                    of_both(first, again, did_run)
                 }
                 outcome => outcome,
             }
@@ -276,7 +290,7 @@ impl ConnectionLike for Idempotent {
             match self.redis.once().send_packed_commands(pipeline, offset, count).await {
                 Err(first) if was_dropped(&first) => {
                     let again = self.redis.once().send_packed_commands(pipeline, offset, count).await;
-                    again.map_err(|second| of_both(first, second))
+                    of_both(first, again, |replies| replies.iter().all(did_run))
                 }
                 outcome => outcome,
             }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use shopwright_kit::{Redis, RedisSettings, Secret, connection::Timeouts};
+use shopwright_kit::{ApiError, Redis, RedisSettings, Secret, connection::Timeouts};
 use shopwright_redis_stack::{Options, RedisStack};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{PATIENCE, eventually, patient, settings};
@@ -129,4 +133,64 @@ fn each_limit_is_above_the_one_below() {
     let request = shopwright_kit::serve::Limits::default().timeout;
     assert!(timeouts.connect + timeouts.response < request);
     assert!(timeouts.ping <= Duration::from_secs(2));
+}
+
+/// Answers every connection's set-up with OK. The first connection dies with the call on it; on the others, every call is
+/// answered as by a Redis that is loading its data, as one is that was killed when it had just done the first.
+async fn dies_and_loads(listener: TcpListener) {
+    let mut is_first = true;
+    loop {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let dies = std::mem::take(&mut is_first);
+        tokio::spawn(async move {
+            let mut bytes = [0; 4_096];
+            while let Ok(count @ 1..) = connection.read(&mut bytes).await {
+                let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                if text.contains("INCR") && dies {
+                    return;
+                }
+                // Commands come in arrays.
+                for command in text.split('*').skip(1) {
+                    let answer: &[u8] = if command.contains("INCR") {
+                        b"-LOADING Redis is loading the dataset in memory\r\n"
+                    } else {
+                        b"+OK\r\n"
+                    };
+                    if connection.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// "Nothing happened" would be wrong: the first attempt may have had its effect. A storm found orders that shoppers had been
+/// told were not placed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_attempt_that_is_refused_says_nothing_of_the_first() {
+    for is_pipeline in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(dies_and_loads(listener));
+        let redis = patient(&RedisSettings {
+            host: address.ip().to_string(),
+            port: address.port(),
+            username: None,
+            password: None,
+        });
+        let mut connection = redis.idempotent();
+        let increment = redis::cmd("INCR").arg("number").to_owned();
+        let error = if is_pipeline {
+            let mut pipeline = redis::pipe();
+            pipeline.ignore_errors().add_command(increment);
+            let replies: redis::RedisResult<Vec<redis::RedisResult<i64>>> = pipeline.query_async(&mut connection).await;
+            replies.unwrap_err()
+        } else {
+            increment.query_async::<i64>(&mut connection).await.unwrap_err()
+        };
+        assert!(error.is_connection_dropped(), "{error}");
+        assert_eq!(ApiError::of_write(error).status(), 504);
+        server.abort();
+    }
 }
