@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// However short `claim_min_idle` is, a silence shorter than this is none: a busy machine makes those by itself.
-const SHORTEST: Duration = Duration::from_millis(50);
+/// However short `claim_min_idle` is, a silence shorter than this is none: a busy machine makes those by itself, and a loop whose
+/// every turn took so long would never claim.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Shared by the loop and the renewal: with all slots taken, only the renewal hears from Redis.
 #[derive(Clone, Debug)]
