@@ -51,15 +51,26 @@ async fn a_process_that_the_entry_ends() {
     .await;
 }
 
-fn process(stack: &RedisStack, name: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+/// Ends with the test, also with one that fails.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended is as dead as asked for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn process(stack: &RedisStack, name: &str) -> Process {
+    let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "poison::a_process_that_the_entry_ends"])
         .env(PORT, stack.port().to_string())
         .env(NAME, name)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+        .spawn();
+    Process(child.unwrap())
 }
 
 #[tokio::test]
@@ -73,7 +84,7 @@ async fn an_entry_that_kills_five_processes_is_caught_and_can_be_replayed() {
         let mut dying = process(&stack, name);
         let mut ended = None;
         eventually("the process dies of it", async || {
-            ended = dying.try_wait().unwrap();
+            ended = dying.0.try_wait().unwrap();
             ended.is_some()
         })
         .await;
@@ -82,9 +93,8 @@ async fn an_entry_that_kills_five_processes_is_caught_and_can_be_replayed() {
     }
     let mut saved = process(&stack, "d");
     eventually("it is caught", async || letters(&shared).await.len() == 1).await;
-    assert_eq!(saved.try_wait().unwrap(), None, "a sixth process died of it");
-    saved.kill().unwrap();
-    saved.wait().unwrap();
+    assert_eq!(saved.0.try_wait().unwrap(), None, "a sixth process died of it");
+    drop(saved);
     let letter = letters(&shared).await.remove(0);
     assert_eq!(
         (
