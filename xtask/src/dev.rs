@@ -12,7 +12,7 @@ use shopwright_domain::access::User;
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
 use shopwright_processes::{Processes, free_address};
 use shopwright_redis_stack::{Append, Options, RedisStack};
-use shopwright_storm::accounts::Passwords;
+use shopwright_storm::accounts::{Passwords, hexadecimal, random_word};
 
 use crate::interrupt::Interrupt;
 use crate::steps::Steps;
@@ -41,7 +41,7 @@ pub(crate) async fn run(once: bool) -> Result<()> {
         })?)
     })?;
     create_groups(&redis).await?;
-    let admin_key = workspace::random_word();
+    let admin_key = random_word();
     let mut processes = Processes::new(&folder.path().join("logs"))?;
     let address = steps.run("start the services", || {
         start_services(&mut processes, &binaries, &redis, &passwords, &admin_key)
@@ -144,10 +144,7 @@ fn start_services(
     let mut environment = service(User::Payments, "payments", &serving(payments_address))?;
     environment.push((
         "ORDER_TOKEN_KEYS",
-        format!(
-            "1:{}",
-            workspace::hexadecimal(&Sha256::digest(workspace::random_word()))
-        ),
+        format!("1:{}", hexadecimal(&Sha256::digest(random_word()))),
     ));
     start("payments", payments, "serve", environment)?;
     start(

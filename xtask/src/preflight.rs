@@ -35,7 +35,7 @@ fn ensure_none(yes: bool, check: impl Fn() -> Vec<Problem>) -> Result<()> {
     let problems = check();
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(|problem| format!("  - {problem}")).collect();
-        bail!("this machine cannot run a cluster:\n{}", lines.join("\n"));
+        bail!("this machine lacks what is needed:\n{}", lines.join("\n"));
     }
     Ok(())
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-
-use crate::workspace;
+use shopwright_storm::accounts::random_word;
 
 /// States in which an order stays.
 const FINAL_STATES: [&str; 5] = ["completed", "rejected", "declined", "cancelled", "refunded"];
@@ -81,7 +80,7 @@ impl Shop {
             let request = self
                 .request(Method::POST, "/api/v1/products")
                 .bearer_auth(&self.admin_key)
-                .header("idempotency-key", workspace::random_word())
+                .header("idempotency-key", random_word())
                 .json(&product);
             let created = body(request.send().await?)
                 .await
@@ -99,7 +98,7 @@ impl Shop {
         let request = self.request(Method::POST, "/api/v1/orders");
         let placed = body(
             request
-                .header("idempotency-key", workspace::random_word())
+                .header("idempotency-key", random_word())
                 .json(&order)
                 .send()
                 .await?,

@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
     /// Minutes of faults and load.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     minutes: u64,
-    /// The same seed makes the same faults and the same load.
+    /// The same seed makes the same plan of faults and the same load.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// When Redis writes to its disk.

@@ -1,12 +1,12 @@
 //! Where things are: the checkout, the state folder, the binaries cargo builds. Runs cargo; touches nothing else.
 
-use std::fmt::Write as _;
 use std::io::{Seek, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+use shopwright_storm::accounts::hexadecimal;
 
 /// The checkout that this `xtask` was built from.
 pub(crate) fn root() -> Result<PathBuf> {
@@ -34,22 +34,6 @@ pub(crate) fn cluster_state() -> Result<PathBuf> {
 /// A state folder for one test run: named by this process, so that two runs at once have two.
 pub(crate) fn test_state() -> Result<PathBuf> {
     Ok(state_home()?.join(format!("test-{}", std::process::id())))
-}
-
-/// 192 random bits in hexadecimal: a password, or the key of a request.
-pub(crate) fn random_word() -> String {
-    let mut bytes = [0_u8; 24];
-    rand::fill(&mut bytes);
-    hexadecimal(&bytes)
-}
-
-/// Two digits a byte.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A folder for the clusters of cargo's tests of one test run, each of which makes folders of its own in it.

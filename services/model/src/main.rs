@@ -1,19 +1,25 @@
-//! Checks every scope, or those that are named, and prints what was gone through. Ends with 1 when an invariant is broken.
+//! Checks every scope, or those that are named, and prints what was gone through. Ends with 1 when an invariant is broken, with 2 when there is no such scope.
 
 use std::process::ExitCode;
 
-use shopwright_model::{Report, Scope, check, scope};
+use shopwright_model::{Report, check, scope};
 
 fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let scopes = match scope::named(&wanted) {
+        Ok(scopes) => scopes,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
         "{:<16}{:>10}{:>14}{:>14}{:>8}{:>10}  result",
         "scope", "orders", "states", "steps", "depth", "seconds"
     );
     let mut is_clean = true;
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let is_wanted = |scope: &Scope| wanted.is_empty() || wanted.iter().any(|name| name == scope.name);
-    for scope in scope::SCOPES.into_iter().filter(is_wanted) {
+    for scope in scopes {
         match check(scope, threads) {
             Ok(report) => {
                 is_clean &= report.is_clean();

@@ -154,5 +154,25 @@ pub const ROLLBACK_OF_TWO: Scope = Scope {
     ..QUIET
 };
 
+/// The scopes of these names, or all when none is named.
+///
+/// # Errors
+/// Tells the first name that no scope has, and the names there are.
+pub fn named(names: &[String]) -> Result<Vec<Scope>, UnknownScope> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| SCOPES.iter().all(|scope| scope.name != **name))
+    {
+        return Err(UnknownScope(unknown.clone()));
+    }
+    let is_wanted = |scope: &Scope| names.is_empty() || names.iter().any(|name| name == scope.name);
+    Ok(SCOPES.into_iter().filter(is_wanted).collect())
+}
+
+/// No scope has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no scope '{0}'; there are: {names}", names = SCOPES.map(|scope| scope.name).join(", "))]
+pub struct UnknownScope(String);
+
 /// All of them.
 pub const SCOPES: [Scope; 5] = [TWO_ORDERS, PROVIDER, SLOW, ROLLBACK, ROLLBACK_OF_TWO];

@@ -41,3 +41,15 @@ fn a_redis_that_loses_its_last_writes() {
 fn a_redis_that_forgets_who_got_the_piece() {
     holds(scope::ROLLBACK_OF_TWO, 1_000_000);
 }
+
+#[test]
+fn a_scope_that_does_not_exist_is_named_with_those_that_do() {
+    let names = |scopes: Vec<Scope>| scopes.iter().map(|scope| scope.name).collect::<Vec<_>>();
+    assert_eq!(names(scope::named(&[]).unwrap()).len(), scope::SCOPES.len());
+    assert_eq!(names(scope::named(&["rollback".to_owned()]).unwrap()), ["rollback"]);
+    let error = scope::named(&["rolback".to_owned()]).unwrap_err().to_string();
+    assert!(
+        error.contains("'rolback'") && error.contains("rollback of two"),
+        "{error}"
+    );
+}

@@ -125,8 +125,8 @@ pub(super) async fn look(
     Ok(Found { next, ids })
 }
 
-/// Claims at most `count` of what a look has found. Apart from the look, because a call that Redis takes up only after an outage finds idle
-/// what it kept its holder from renewing: a look may be thrown away, a claim has counted a delivery.
+/// Claims at most `count` of what a look has found. Apart from the look, because a call that Redis takes up only after an
+/// outage finds idle what it kept its holder from renewing: a look may be thrown away, a claim has counted a delivery.
 pub(super) async fn claim(
     shared: &Shared,
     settings: &Settings,

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// However short `claim_min_idle` is, a silence shorter than this is none: a busy machine makes those by itself, and a loop whose
-/// every turn took so long would never claim.
+/// However short `claim_min_idle` is, a silence shorter than this is none. A busy machine makes those by itself, an idle Redis
+/// ends a block up to 100 ms late, and a loop whose every turn took so long would never claim.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Shared by the loop and the renewal: with all slots taken, only the renewal hears from Redis.

@@ -57,8 +57,8 @@ pub(super) async fn act(state: &ApiState, request: Request<'_>) -> Result<Done, 
             order: Box::new(order),
             refund,
         }),
-        // What leaves nothing to do here, or is refused below, is never the effect of a repetition of this very request: the mark is looked for
-        // after the order is read, so an order that shows such an effect is found with its mark.
+        // What leaves nothing to do here, or is refused below, is never the effect of a repetition of this very request: the
+        // mark is looked for after the order is read, so an order that shows such an effect is found with its mark.
         Ok(Acted::Unchanged(order)) => Ok(Done::Now {
             order: Box::new(order),
             refund: None,
