@@ -106,14 +106,16 @@ impl User {
 }
 
 /// A service's own keys in full; of the other's stream what a reader takes, and of its dead letters what a reader adds, in
-/// two selectors of their own, since together they would allow to append to the stream itself. What would destroy a stream
-/// is allowed where none can be: SET on the marks of requests, XDEL on the dead letters of its own streams.
+/// selectors of their own, since together they would allow to append to the stream itself. A script may name keys of all
+/// three, and each command in it needs a selector as it does outside. What would destroy a stream is allowed where none can
+/// be: SET on the marks of requests, XDEL on the dead letters of its own streams.
 fn service(own: &str, foreign_stream: &str, group: &str) -> String {
     let dead = ShopKeys::dead_letters(foreign_stream, group);
     format!(
         "~{own}* {CONNECTION} {SCRIPTS} {DATA} {MEMORY} {READ_GROUP} \
          (~{own}idempotency:* +get +set) (~{own}*:dead:* +xrange +xlen +xdel) \
-         (%RW~{foreign_stream} %RW~{dead} {READ_GROUP} {SCRIPTS}) (%RW~{dead} +xadd)"
+         (~{own}* %RW~{foreign_stream} %RW~{dead} {SCRIPTS}) (%RW~{foreign_stream} %RW~{dead} {READ_GROUP}) \
+         (%R~{foreign_stream} +type +xrange) (%RW~{dead} +xadd)"
     )
 }
 
@@ -181,7 +183,7 @@ mod tests {
             for selector in line.split('(').filter(|selector| selector.contains(stream)) {
                 assert!(!selector.contains("+xadd"), "{selector}");
             }
-            assert_eq!(line.matches(stream).count(), 1, "{line}");
+            assert!(line.contains(stream), "{line}");
         }
     }
 }

@@ -135,6 +135,14 @@ impl Reactions {
                 tracing::warn!(event = event.kind(), kind = ?error.kind(), code = error.code(), "event not handled yet");
                 Delivery::RetryAfter(AGAIN)
             }
+            Err(ReservationError::EntryLost) => {
+                tracing::warn!(
+                    event = event.kind(),
+                    "Redis has lost this entry after it was read; nothing follows from it"
+                );
+                self.metrics.ignore("lost");
+                Delivery::Done
+            }
             Err(ReservationError::Contended) => {
                 tracing::warn!(
                     event = event.kind(),
@@ -157,7 +165,8 @@ impl Reactions {
 impl BatchHandler for Reactions {
     async fn handle(&self, entries: &[Entry]) -> Vec<Delivery> {
         let read: Vec<_> = entries.iter().map(|entry| self.read(entry)).collect();
-        let requests: Vec<Request<'_>> = read.iter().flatten().filter_map(request).collect();
+        let requests = entries.iter().zip(&read).filter_map(|(entry, read)| request(entry, read.as_ref().ok()?));
+        let requests: Vec<Request<'_>> = requests.collect();
         let mut answers = self.reservations.ask(&requests).await.into_iter();
         let outcomes = entries.iter().zip(&read).map(|(entry, read)| {
             let received = match read {
@@ -181,9 +190,10 @@ impl BatchHandler for Reactions {
     }
 }
 
-fn request(received: &Received<OrderEvent>) -> Option<Request<'_>> {
+fn request<'a>(entry: &Entry, received: &'a Received<OrderEvent>) -> Option<Request<'a>> {
     Some(Request {
         ask: ask(received.content.as_ref()?)?,
+        entry: entry.id,
         event: events::answering(&received.meta, events::now()),
     })
 }

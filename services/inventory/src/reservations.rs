@@ -12,6 +12,7 @@ use shopwright_domain::{
     reservation::Answer,
 };
 use shopwright_kit::{Redis, crash};
+use shopwright_streams::EntryId;
 
 use crate::scripts::{self, Call};
 
@@ -38,11 +39,13 @@ impl Ask<'_> {
     }
 }
 
-/// What is asked for, and the event with which it is answered.
+/// What is asked for, by which entry, and the event with which it is answered.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// What is asked for.
     pub ask: Ask<'a>,
+    /// The entry of payments' stream that asks. Without it in the stream, the request has no effect.
+    pub entry: EntryId,
     /// Identity of the answer.
     pub event: Meta,
 }
@@ -64,6 +67,9 @@ pub enum ReservationError {
     /// Redis failed or refused.
     #[error("Redis: {0}")]
     Redis(#[from] RedisError),
+    /// Redis does not have the entry that asks (any more): a crash took what payments told after it was read.
+    #[error("the entry that asks is lost")]
+    EntryLost,
     /// Others changed the reservation each time we looked.
     #[error("the reservation kept changing")]
     Contended,
@@ -93,7 +99,12 @@ impl Default for Rules {
 impl Rules {
     /// Scripts by their text, without the head that they share. Tests hand in rules with a hole, to see that it is found.
     pub fn new(reserve: &str, release: &str, commit: &str) -> Self {
-        let script = |body| Script::new(&[include_str!("scripts/reservation.lua"), body].concat());
+        Self::with_head(include_str!("scripts/reservation.lua"), reserve, release, commit)
+    }
+
+    /// The same with another head.
+    pub fn with_head(head: &str, reserve: &str, release: &str, commit: &str) -> Self {
+        let script = |body| Script::new(&[head, body].concat());
         Self {
             reserve: script(reserve),
             release: script(release),
@@ -216,7 +227,11 @@ impl Reservations {
 
     fn call(&self, request: &Request<'_>, products: &[ProductId]) -> Call<'_> {
         let (order_id, event) = (request.ask.order_id(), request.event.clone());
-        let mut keys = vec![self.keys.reservation(order_id), self.keys.inventory_events()];
+        let mut keys = vec![
+            self.keys.reservation(order_id),
+            self.keys.inventory_events(),
+            self.keys.payments_events(),
+        ];
         for product in products {
             keys.extend([self.keys.product(*product), self.keys.stock(*product)]);
         }
@@ -226,6 +241,7 @@ impl Reservations {
             event.time,
             event.traceparent,
             event.request_id,
+            request.entry.to_string(),
         ];
         let script = match request.ask {
             Ask::Reserve(placed) => {
@@ -259,6 +275,7 @@ fn outcome(reply: Value) -> Reply {
         <(String, bool, bool)>::from_redis_value(reply).map_err(|_| ReservationError::Corrupt("a script's reply"))?;
     let answer = match kind.as_str() {
         "conflict" => return Ok(None),
+        "lost" => return Err(ReservationError::EntryLost),
         "stock.reserved" => Answer::Reserved,
         "stock.rejected" => Answer::Rejected,
         "stock.committed" => Answer::Committed,

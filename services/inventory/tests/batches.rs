@@ -24,7 +24,7 @@ use support::{
 };
 
 async fn handle(shop: &Shop, events: &[OrderEvent]) {
-    for batch in entries(events).chunks(LARGEST_BATCH) {
+    for batch in entries(shop, events).await.chunks(LARGEST_BATCH) {
         let outcomes = reactions(shop.reservations()).handle(batch).await;
         assert_eq!(outcomes, vec![Outcome::Done; batch.len()]);
     }
@@ -226,7 +226,7 @@ async fn a_batch_is_one_reading_and_one_script_an_event() {
 /// The cancel's lines were read before the order's own event wrote them.
 #[tokio::test(flavor = "multi_thread")]
 async fn placed_and_cancelled_in_one_batch_are_looked_at_again() {
-    let mut shop = Shop::start().await;
+    let shop = Shop::start().await;
     let product = shop.product(100, 5).await;
     let (cancelled, paid) = (OrderId::generate(), OrderId::generate());
     let lines = [line(product, 2)];
@@ -272,7 +272,7 @@ async fn one_entry_that_fails_hurts_no_other_of_its_batch() {
         OrderEvent::Completed(good),
         OrderEvent::Placed(placed(late, &[line(product, 1)])),
     ];
-    let outcomes = reactions(shop.reservations()).handle(&entries(&events)).await;
+    let outcomes = reactions(shop.reservations()).handle(&entries(&shop, &events).await).await;
     let (done, retry) = (Outcome::Done, Outcome::Retry);
     assert_eq!(outcomes, [done, retry, retry, retry, done, done]);
     assert_eq!(shop.stock(product).await, (9, 2));

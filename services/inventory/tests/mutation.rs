@@ -9,7 +9,7 @@
 
 mod support;
 
-use shopwright_domain::{events::OrderEvent, ids::OrderId, reservation::Reservation};
+use shopwright_domain::{events::OrderEvent, ids::OrderId, lines::Line, reservation::Reservation};
 use shopwright_inventory::reservations::{Reservations, Rules};
 use shopwright_streams::consume::{BatchHandler, Outcome};
 use support::{
@@ -19,6 +19,7 @@ use support::{
     line, placed, state_of,
 };
 
+const HEAD: &str = include_str!("../src/scripts/reservation.lua");
 const RESERVE: &str = include_str!("../src/scripts/reserve.lua");
 const RELEASE: &str = include_str!("../src/scripts/release.lua");
 const COMMIT: &str = include_str!("../src/scripts/commit.lua");
@@ -31,7 +32,7 @@ fn without(script: &str, line: &str) -> String {
 
 async fn handle(shop: &Shop, rules: Rules, events: &[OrderEvent]) {
     let reservations = Reservations::with_rules(shop.redis(), shop.keys.clone(), rules);
-    let outcomes = reactions(reservations).handle(&entries(events)).await;
+    let outcomes = reactions(reservations).handle(&entries(shop, events).await).await;
     assert_eq!(outcomes, vec![Outcome::Done; events.len()]);
 }
 
@@ -102,4 +103,47 @@ async fn mutation_no_look_at_the_state_is_noticed() {
     let open = without(RESERVE, guard).replace("if state ~= 'none'", "if state ~= 'none' and state ~= 'reserved'");
     let noticed = twice(Rules::new(&open, RELEASE, COMMIT)).await.unwrap_err();
     assert!(noticed.starts_with("the sums differ"), "{noticed}");
+}
+
+/// What payments told is lost while a consumer holds it, with the change of the order that it told of, as by a Redis that
+/// crashed. Whatever the reservation is, nothing becomes of it and nothing is answered.
+async fn lost_entries_have_no_effect(rules: impl Fn() -> Rules) -> Result<(), String> {
+    let shop = Shop::start().await;
+    let product = shop.product(100, 10).await;
+    for is_reserved in [false, true] {
+        for told in [
+            |order, lines: &[Line]| OrderEvent::Placed(placed(order, lines)),
+            |order, _: &[Line]| OrderEvent::Paid(order),
+            |order, _: &[Line]| OrderEvent::Cancelled(order),
+            |order, _: &[Line]| OrderEvent::Declined(order),
+        ] {
+            let (order, lines) = (OrderId::generate(), [line(product, 1)]);
+            if is_reserved {
+                shop.reserve(order, &lines).await;
+            }
+            let event = told(order, &lines);
+            let mut in_hand = entries(&shop, std::slice::from_ref(&event)).await;
+            in_hand[0].id = shop.tell(&event).await;
+            let payments_events = shop.keys.payments_events();
+            shop.execute(&["XDEL", &payments_events, &in_hand[0].id.to_string()]).await;
+            let before = (shop.reservation(order).await, shop.answers().await.len());
+            let reservations = Reservations::with_rules(shop.redis(), shop.keys.clone(), rules());
+            // Acknowledged, or it would be tried again for ever.
+            assert_eq!(reactions(reservations).handle(&in_hand).await, [Outcome::Done]);
+            let after = (shop.reservation(order).await, shop.answers().await.len());
+            if after != before {
+                return Err(format!("{event:?} made {before:?} into {after:?}"));
+            }
+        }
+    }
+    Books::read(&shop).await.check()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutation_acting_on_lost_entries_is_noticed() {
+    assert_eq!(lost_entries_have_no_effect(Rules::default).await, Ok(()));
+    let fence = "if #redis.call('XRANGE', KEYS[3], ARGV[6], ARGV[6]) == 0 then return {'lost', 0, 0} end\n";
+    let head = without(HEAD, fence);
+    let noticed = lost_entries_have_no_effect(|| Rules::with_head(&head, RESERVE, RELEASE, COMMIT)).await;
+    println!("noticed: {}", noticed.unwrap_err());
 }

@@ -107,10 +107,11 @@ async fn a_consumer_waits_for_a_full_redis_and_for_a_read_only_one() {
         shop.create_group().await;
         let product = shop.product(100, 1_000).await;
         let orders = told_orders(&mut shop, product, 40).await;
+        let events: Vec<_> = orders.iter().map(|order| OrderEvent::Cancelled(*order)).collect();
+        let in_hand = entries(&shop, &events).await;
         shop.execute(breaks).await;
         // Every entry of a batch is kept in hand.
-        let events: Vec<_> = orders.iter().map(|order| OrderEvent::Cancelled(*order)).collect();
-        let outcomes = reactions(shop.reservations()).handle(&entries(&events)).await;
+        let outcomes = reactions(shop.reservations()).handle(&in_hand).await;
         assert!(
             outcomes.iter().all(|outcome| matches!(outcome, Outcome::RetryAfter(_))),
             "{code}: {outcomes:?}"
@@ -161,14 +162,14 @@ async fn a_redis_that_is_gone_and_then_loads_is_waited_for() {
     // As in production: it is what makes a connection usable again that was refused while Redis loaded.
     tokio::spawn(redis.clone().watch(CancellationToken::new()));
     let reservations = Reservations::new(redis.clone(), shop.keys.clone());
+    let in_hand = entries(&shop, &[OrderEvent::Cancelled(OrderId::generate())]).await;
     let mut api = Api::of(shop, redis).await;
     let mut settings = settings(&api.shop, "pod");
     settings.max_deliveries = 1;
 
     api.shop.stack.kill().unwrap();
     let consumer = Consumer::start(&api.shop, settings, Arc::new(reactions(reservations.clone())));
-    let events = [OrderEvent::Cancelled(OrderId::generate())];
-    let outcomes = reactions(reservations).handle(&entries(&events)).await;
+    let outcomes = reactions(reservations).handle(&in_hand).await;
     assert!(matches!(outcomes[..], [Outcome::RetryAfter(_)]), "{outcomes:?}");
     let shirt = json!({"name": "Shirt", "price": {"amount": 1299, "currency": "EUR"}, "stock": 5});
     api.get("/v1/products").await.is_away("dependency_unavailable");

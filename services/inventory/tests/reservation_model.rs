@@ -395,9 +395,11 @@ async fn compare_batches(
     };
     let before = shop.answers().await.len();
     for asks in batches {
+        let entry = shop.asking().await;
         let requests: Vec<_> = asks
             .iter()
             .map(|(order, ask)| reservations::Request {
+                entry,
                 ask: match ask {
                     Ask::Reserve => reservations::Ask::Reserve(&events[*order]),
                     Ask::Release => reservations::Ask::Release(orders[*order]),

@@ -19,10 +19,11 @@ use support::{Shop, ask_once, line, meta, placed, request, state_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_buyers_of_the_last_unit_exactly_one_wins() {
-    let mut shop = Shop::start().await;
+    let shop = Shop::start().await;
     for round in 0..20 {
         let wanted = shop.product(100, 1).await;
         let plenty = shop.product(100, 1_000).await;
+        let entry = shop.asking().await;
         let buyers: Vec<_> = (0..24)
             .map(|buyer| {
                 let reservations = shop.reservations();
@@ -33,7 +34,7 @@ async fn of_many_buyers_of_the_last_unit_exactly_one_wins() {
                 }
                 tokio::spawn(async move {
                     let order = placed(OrderId::generate(), &lines);
-                    let outcome = ask_once(&reservations, Ask::Reserve(&order)).await;
+                    let outcome = ask_once(&reservations, entry, Ask::Reserve(&order)).await;
                     outcome.unwrap().answer
                 })
             })
@@ -67,6 +68,7 @@ async fn racing_repetitions_of_one_order_hold_its_stock_once() {
         let order = OrderId::generate();
         let lines = [line(product, 3)];
         let (_, before) = shop.stock(product).await;
+        let entry = shop.asking().await;
         let racing: Vec<_> = (0..12)
             .map(|turn| {
                 let reservations = shop.reservations();
@@ -77,7 +79,7 @@ async fn racing_repetitions_of_one_order_hold_its_stock_once() {
                         1 => Ask::Release(order),
                         _ => Ask::Commit(order),
                     };
-                    ask_once(&reservations, ask).await.unwrap()
+                    ask_once(&reservations, entry, ask).await.unwrap()
                 })
             })
             .collect();
@@ -95,7 +97,7 @@ async fn racing_repetitions_of_one_order_hold_its_stock_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_price_survives_the_script() {
-    let mut shop = Shop::start().await;
+    let shop = Shop::start().await;
     let product = shop.product((1 << 53) - 1, 1).await;
     shop.reserve(OrderId::generate(), &[line(product, 1)]).await;
     let answers = shop.answers().await;
@@ -107,7 +109,7 @@ async fn the_largest_price_survives_the_script() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_of_fifty_lines_is_one_effect() {
-    let mut shop = Shop::start().await;
+    let shop = Shop::start().await;
     let mut lines = Vec::new();
     for _ in 0..50 {
         lines.push(line(shop.product(1, 1).await, 1));

@@ -57,6 +57,7 @@ async fn seed_s06_lost_update_of_stock() {
     const EACH: i64 = 100;
     let shop = Shop::start().await;
     let product = shop.product(100, 8 * EACH).await;
+    let entry = shop.asking().await;
     let clients: Vec<_> = (0..4)
         .flat_map(|_| {
             let (reservations, catalogue) = (shop.reservations(), shop.catalogue());
@@ -64,7 +65,7 @@ async fn seed_s06_lost_update_of_stock() {
                 for _ in 0..EACH {
                     let placed = placed(OrderId::generate(), &[line(product, 1)]);
                     let reserve = shopwright_inventory::reservations::Ask::Reserve(&placed);
-                    let outcome = support::ask_once(&reservations, reserve).await.unwrap();
+                    let outcome = support::ask_once(&reservations, entry, reserve).await.unwrap();
                     assert_eq!(outcome.answer, Answer::Reserved);
                 }
             });
@@ -143,7 +144,7 @@ async fn seed_s08_the_effect_and_its_answer_are_one() {
 /// A body without its keys, or a product that nobody knows, was answered with 500, or with 200 and an error in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn seed_s11_unknown_product() {
-    let mut api = Api::start().await;
+    let api = Api::start().await;
     let unknown = ProductId::generate();
     let path = format!("/v1/products/{unknown}");
     api.get(&path).await.is_problem(404, "not_found");

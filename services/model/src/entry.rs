@@ -74,6 +74,11 @@ impl Entry {
         }
     }
 
+    /// Does it ask the provider for something? What it asks for is looked up in the order, when it is asked for.
+    pub const fn is_job(self) -> bool {
+        matches!(self, Self::Charge | Self::Void | Self::Refund(_))
+    }
+
     /// What payments tells, or nothing that anybody acts upon.
     pub fn of_event(event: &OrderEvent) -> Option<Self> {
         match event {
@@ -153,6 +158,11 @@ impl Entries {
     pub fn acknowledge(&mut self, entry: Entry) {
         self.waiting &= !entry.bit();
         self.handled &= !entry.bit();
+    }
+
+    /// Those that are in here and not in `others`.
+    pub const fn not_in(self, others: Self) -> u16 {
+        (self.waiting | self.handled) & !(others.waiting | others.handled)
     }
 
     /// None at all?

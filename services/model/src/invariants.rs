@@ -155,9 +155,13 @@ fn booked_refunds_were_granted(model: &ShopModel, saga: &Saga) -> bool {
 }
 
 /// The next step hangs on nobody's patience: the entry that leads to it is there, and nobody has handled it yet. It is what
-/// "acknowledged only after its effect" means in the state alone.
+/// "acknowledged only after its effect" means in the state alone. Where Redis has lost an effect and then heard its
+/// acknowledgement, the due time is all there is: see [`due`].
 fn next(_: &ShopModel, saga: &Saga, order: &OrderFacts) -> bool {
     use Reservation::{Committed, Rejected, Released, Reserved, Tombstone};
+    if saga.hands.acknowledged_for_nothing {
+        return true;
+    }
     let stored = &saga.stored;
     let is_waiting = |entry| stored.entries.is_waiting(entry);
     let release = |request| match stored.reservation {

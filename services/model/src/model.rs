@@ -21,8 +21,13 @@ pub enum Action {
     DeliverSoldOut(usize),
     /// The same as [`Deliver`](Self::Deliver), and the entry is acknowledged at once.
     Finish(usize, Entry),
+    /// An entry that Redis has lost is handled up to its effect by somebody who had read it before.
+    DeliverLost(usize, Entry),
     /// The acknowledgement of a handled entry arrives.
     Acknowledge(usize, Entry),
+    /// The acknowledgement of an entry arrives whose effect Redis has lost. Only as the first that it hears when it comes
+    /// back: later, the entry was either not delivered meanwhile, which is the same, or it has had its effect again.
+    AcknowledgeForNothing(usize, Entry),
     /// An API call or the sweeper.
     Happen(usize, Cause),
     /// Somebody with the permission calls for the charge; were it the first call, this is what the provider would do.
@@ -100,6 +105,9 @@ impl ShopModel {
             if !stored.entries.has(entry) {
                 continue;
             }
+            if world.disk == Disk::ComesBack {
+                actions.push(Action::AcknowledgeForNothing(saga, entry));
+            }
             actions.push(Action::Deliver(saga, entry));
             if entry == Entry::OrderPlaced && self.scope.may_be_sold_out {
                 actions.push(Action::DeliverSoldOut(saga));
@@ -168,6 +176,8 @@ impl ShopModel {
                 }
             }
         }
+        let lost = Entry::ALL.into_iter().filter(|entry| !entry.is_job() && hands.lost & entry.bit() != 0);
+        actions.extend(lost.map(|entry| Action::DeliverLost(saga, entry)));
         let held = Reply::ALL.into_iter().filter(|reply| hands.replies & reply.bit() != 0);
         actions.extend(held.map(|reply| Action::Receive(saga, reply)));
     }
@@ -249,7 +259,7 @@ impl Model for ShopModel {
             match world.disk {
                 Disk::Current => actions.push(Action::LastWrite),
                 Disk::Earlier(..) => actions.push(Action::ComeBack),
-                Disk::CameBack => {}
+                Disk::ComesBack | Disk::CameBack => {}
             }
         }
     }

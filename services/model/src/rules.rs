@@ -59,6 +59,11 @@ pub trait Rules: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Does an entry that Redis lost after it was read have no effect any more?
+    fn acts_only_on_entries_that_are_there(&self) -> bool {
+        true
+    }
+
     /// Does the provider look the key up, and is a repeated call made under the same one?
     fn is_known_again(&self, _key: Key) -> bool {
         true

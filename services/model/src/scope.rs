@@ -135,6 +135,7 @@ pub const ROLLBACK: Scope = Scope {
         Sight::ChargeOrphaned,
         Sight::RefundForgotten,
         Sight::StuckByLoss,
+        Sight::AcknowledgedForNothing,
         Sight::CompletedAfterLoss,
     ],
     ..QUIET

@@ -34,6 +34,8 @@ pub enum Sight {
     RefundForgotten,
     /// Such an order was called off, and asks for ever for money that is back already.
     StuckByLoss,
+    /// An acknowledgement came to a Redis that had lost what was acknowledged, and the order completed all the same.
+    AcknowledgedForNothing,
     /// Redis lost writes about an order, which completed all the same.
     CompletedAfterLoss,
     /// An order was charged, Redis forgot that it held the piece, and the other order got it: rejected, but charged.
@@ -99,6 +101,14 @@ impl Sight {
                     world.came_back() && any(model, world, |_, state| state == State::Completed)
                 })
             }
+            Self::AcknowledgedForNothing => Property::sometimes(
+                "seen: completed after an acknowledgement for nothing",
+                |model, world| {
+                    any(model, world, |saga, state| {
+                        state == State::Completed && saga.hands.acknowledged_for_nothing
+                    })
+                },
+            ),
             Self::PieceGone => Property::sometimes(
                 "loss: rejected, but charged: the other got the piece",
                 |model, world| {

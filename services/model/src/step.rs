@@ -14,6 +14,9 @@ use crate::world::{Breach, Disk, Pause, Reply, Saga, Stored, World};
 
 /// The world afterwards; the same when nothing comes of it.
 pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
+    if world.disk == Disk::ComesBack && !matches!(action, Action::AcknowledgeForNothing(..)) {
+        world.disk = Disk::CameBack;
+    }
     match action {
         Action::Place(saga) => return place(model, world, saga),
         Action::Deliver(saga, entry) => {
@@ -26,7 +29,16 @@ pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
             world.sagas[saga].stored.entries.acknowledge(entry);
         }
         Action::DeliverSoldOut(saga) => deliver(model, &mut world, saga, Entry::OrderPlaced, 0),
+        Action::DeliverLost(saga, entry) => {
+            let available = world.stock.on_hand - world.stock.reserved;
+            effect(model, &mut world, saga, entry, available);
+        }
         Action::Acknowledge(saga, entry) => world.sagas[saga].stored.entries.acknowledge(entry),
+        Action::AcknowledgeForNothing(saga, entry) => {
+            let saga = &mut world.sagas[saga];
+            saga.stored.entries.acknowledge(entry);
+            saga.hands.acknowledged_for_nothing = true;
+        }
         Action::Happen(saga, cause) => happen(model, &mut world, saga, cause),
         Action::CallCharge(saga, choice, answered) => {
             call_charge(model, &mut world, saga, choice, answered);
@@ -48,7 +60,7 @@ pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
             let [first, second] = world.sagas;
             world.disk = Disk::Earlier([first.stored, second.stored], world.stock);
         }
-        Action::ComeBack => come_back(&mut world),
+        Action::ComeBack => come_back(model, &mut world),
     }
     world
 }
@@ -79,6 +91,13 @@ pub fn place(model: &ShopModel, mut world: World, saga: usize) -> World {
 /// A consumer handles an entry up to its effect, or up to its call of the provider. That a job counts as handled once its
 /// call is permitted allows more than what runs, which acknowledges after the call.
 pub fn deliver(model: &ShopModel, world: &mut World, saga: usize, entry: Entry, available: i8) {
+    effect(model, world, saga, entry, available);
+    if model.scope.acknowledged_apart && (entry != Entry::Charge || model.rules.records_before_calling()) {
+        world.sagas[saga].stored.entries.handle(entry);
+    }
+}
+
+fn effect(model: &ShopModel, world: &mut World, saga: usize, entry: Entry, available: i8) {
     match entry {
         Entry::OrderPlaced => {
             let request = Request::Reserve(model.sample.judge(&*model.rules, available));
@@ -86,9 +105,7 @@ pub fn deliver(model: &ShopModel, world: &mut World, saga: usize, entry: Entry, 
         }
         Entry::OrderPaid => inventory(model, world, saga, &Request::Commit),
         Entry::OrderDeclined | Entry::OrderCancelled => inventory(model, world, saga, &Request::Release),
-        Entry::Charge if !model.rules.records_before_calling() => {
-            return permit_charge(model, world, saga);
-        }
+        Entry::Charge if !model.rules.records_before_calling() => permit_charge(model, world, saga),
         Entry::Charge => {
             happen(model, world, saga, Cause::ChargeStarting);
             permit_charge(model, world, saga);
@@ -111,9 +128,6 @@ pub fn deliver(model: &ShopModel, world: &mut World, saga: usize, entry: Entry, 
                 happen(model, world, saga, cause);
             }
         }
-    }
-    if model.scope.acknowledged_apart {
-        world.sagas[saga].stored.entries.handle(entry);
     }
 }
 
@@ -280,12 +294,15 @@ fn store_late(model: &ShopModel, world: &mut World) {
 }
 
 /// Redis forgets; the provider and those who hold something do not.
-fn come_back(world: &mut World) {
+fn come_back(model: &ShopModel, world: &mut World) {
     if let Disk::Earlier(stored, stock) = world.disk {
         for (saga, stored) in world.sagas.iter_mut().zip(stored) {
+            if !model.rules.acts_only_on_entries_that_are_there() {
+                saga.hands.lost = saga.stored.entries.not_in(stored.entries);
+            }
             saga.stored = stored;
         }
         world.stock = stock;
-        world.disk = Disk::CameBack;
+        world.disk = Disk::ComesBack;
     }
 }

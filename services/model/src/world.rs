@@ -105,6 +105,11 @@ pub struct Hands {
     pub may_refund: [u8; 3],
     /// Answers, by their bits.
     pub replies: u16,
+    /// Events that Redis has lost after they were read, by their bits. Empty under the rules that run: nothing follows from
+    /// them.
+    pub lost: u16,
+    /// An entry was acknowledged whose effect Redis had lost.
+    pub acknowledged_for_nothing: bool,
 }
 
 /// All about one order.
@@ -139,6 +144,8 @@ impl Saga {
             may_stop: false,
             may_refund: [0; 3],
             replies: 0,
+            lost: 0,
+            acknowledged_for_nothing: false,
         },
     };
 
@@ -188,7 +195,9 @@ pub enum Disk {
     Current,
     /// To this earlier state.
     Earlier([Stored; 2], Stock),
-    /// It has come back to an earlier state.
+    /// It has just come back to an earlier state, and hears what was on its way to it.
+    ComesBack,
+    /// It came back to an earlier state.
     CameBack,
 }
 
@@ -223,6 +232,6 @@ pub struct World {
 impl World {
     /// Has Redis come back to an earlier state?
     pub fn came_back(&self) -> bool {
-        self.disk == Disk::CameBack
+        matches!(self.disk, Disk::ComesBack | Disk::CameBack)
     }
 }

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub refunds_refused: Counter,
     /// Entries that were to be tried again: Redis was away or full, or others were faster every time.
     pub postponed: Counter,
+    /// Entries that Redis lost after they were read.
+    pub lost: Counter,
     /// Entries that could not be read.
     pub broken: Counter,
     /// Entries of a type that is unknown here.
@@ -76,6 +78,11 @@ impl Metrics {
             "entries_postponed",
             "Stream entries that had to wait for Redis or for others",
             metrics.postponed.clone(),
+        );
+        registry.register(
+            "entries_lost",
+            "Stream entries that Redis lost after they were read, and that nothing followed from",
+            metrics.lost.clone(),
         );
         registry.register(
             "entries_broken",

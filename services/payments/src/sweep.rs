@@ -9,7 +9,7 @@ use shopwright_domain::order::Input;
 use shopwright_kit::crash;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{ActError, Actor};
+use crate::act::{ActError, Actor, Occurrence};
 use crate::store::StoreError;
 
 /// How long others leave alone what was taken. A change of the order puts the real due time in its place.
@@ -54,7 +54,11 @@ pub async fn sweep(actor: &Actor) -> Result<usize, Arc<ActError>> {
     let mut due = Vec::with_capacity(members.len());
     for member in &members {
         if let Ok(id) = member.parse::<OrderId>() {
-            due.push((id, Input::Due));
+            due.push(Occurrence {
+                order: id,
+                input: Input::Due,
+                entry: None,
+            });
         } else {
             tracing::error!("a due time names no order; it is dropped");
             actor.store.drop_due(member).await.map_err(failed)?;
@@ -63,7 +67,7 @@ pub async fn sweep(actor: &Actor) -> Result<usize, Arc<ActError>> {
     let answers = actor.act_all(&due).await;
     crash::point("payments.sweep.after_store");
     let mut outage = None;
-    for ((id, _), answer) in due.iter().zip(answers) {
+    for (Occurrence { order: id, .. }, answer) in due.iter().zip(answers) {
         match answer.as_ref().map_err(AsRef::as_ref) {
             Ok(()) => {}
             Err(ActError::Missing) => {

@@ -105,7 +105,6 @@ async fn closed(shop: &Shop, user: User, group: &str, key: &str) {
         format!("ZADD {key} 1 x"),
         format!("SET {key} x"),
         format!("DEL {key}"),
-        format!("XRANGE {key} - +"),
         format!("XTRIM {key} MAXLEN 0"),
         format!("XDEL {key} 1-1"),
         format!("XGROUP CREATE {key} mine 0"),
@@ -173,6 +172,7 @@ async fn a_service_reads_the_others_stream_and_touches_nothing_else_of_it() {
         }
         for key in &foreign[1..] {
             refused(&shop, user, &["XGROUP", "DELCONSUMER", key, group, "x"]).await;
+            refused(&shop, user, &["XRANGE", key, "-", "+"]).await;
         }
         let stream = &foreign[0];
         for line in [
@@ -192,12 +192,18 @@ async fn a_service_reads_the_others_stream_and_touches_nothing_else_of_it() {
             format!("XREADGROUP GROUP {group} me COUNT 1 STREAMS {stream} >"),
             format!("XACK {stream} {group} 1-1"),
             format!("XPENDING {stream} {group}"),
+            format!("XRANGE {stream} 1-1 1-1"),
             format!("XAUTOCLAIM {stream} {group} me 0 0"),
             format!("XGROUP DELCONSUMER {stream} {group} me"),
             format!("XADD {dead} * reason poison"),
         ] {
             allowed(&shop, user, &words(&line)).await;
         }
+        // What follows from an entry is stored by a script that sees to it that the entry is there.
+        let script = "return {redis.call('EXISTS', KEYS[1]), redis.call('XRANGE', KEYS[2], '1-1', '1-1')}";
+        allowed(&shop, user, &["EVAL", script, "2", &own, stream]).await;
+        let script = "return redis.call('XADD', KEYS[2], '*', 'a', 'b')";
+        refused(&shop, user, &["EVAL", script, "2", &own, stream]).await;
     }
 }
 

@@ -29,10 +29,11 @@ if faster > 0 then
   redis.call('JSON.MERGE', KEYS[1], '$', string.format('{{\"version\":%d}}', version + 1))
   version = version + 1
 end
-if version ~= expected then return 0 end",
+if version ~= expected or updated_at ~= changed_last then return 0 end",
         shop.keys.payments_prefix()
     );
-    let script = ADVANCE.replace("if version ~= expected then return 0 end", &intruder);
+    let compared = "if version ~= expected or updated_at ~= changed_last then return 0 end";
+    let script = ADVANCE.replace(compared, &intruder);
     assert_ne!(script, ADVANCE);
     script
 }

@@ -21,7 +21,7 @@ use shopwright_domain::order::{ChargeAnswer, Input, Outcome, RefundAnswer, State
 use shopwright_payments::act::Happening;
 use shopwright_payments::provider::Provider;
 use shopwright_payments::store::{ADVANCE, Committed, StoreError};
-use support::{Shop, order, patient, placed, placing};
+use support::{Shop, order, patient, placed, placing, reserved};
 
 /// Everything in Redis, whatever its type.
 async fn contents(shop: &Shop) -> BTreeMap<String, Vec<u8>> {
@@ -128,8 +128,11 @@ async fn a_wrong_call_writes_nothing() {
         shop.keys.payments_events(),
         shop.keys.payments_jobs(),
         shop.keys.refund(RefundId::of_whole(order.id, 1)),
+        shop.keys.inventory_events(),
         shop.keys.payments_idempotency("00ff"),
     ];
+    let told = shop.stock(&reserved(&order)).await.id.to_string();
+    let (updated_at, told) = (order.updated_at.to_string(), format!("{told} {told}"));
     let good = [
         "1",
         &id,
@@ -140,6 +143,8 @@ async fn a_wrong_call_writes_nothing() {
         "2",
         r#"{"status":202}"#,
         "60000",
+        &updated_at,
+        &told,
         "1",
         "2",
         "a",
@@ -164,18 +169,21 @@ async fn a_wrong_call_writes_nothing() {
         (8, "-1"),
         (8, "1.5"),
         (8, "9999999999999999"),
-        (9, "many"),
-        (9, "3"),
-        (10, "3"),
-        (10, "0"),
-        (13, "4"),
-        (13, "-2"),
+        (9, "now"),
+        (9, ""),
+        (10, "first"),
+        (11, "many"),
+        (11, "3"),
+        (12, "3"),
+        (12, "0"),
+        (15, "4"),
+        (15, "-2"),
     ] {
         let mut arguments = owned(&good);
         arguments[position] = value.to_owned();
         wrong.push((keys.to_vec(), arguments));
     }
-    for (position, other) in [(0, 1), (1, 2), (2, 1), (3, 0), (4, 2), (5, 0)] {
+    for (position, other) in [(0, 1), (1, 2), (2, 1), (3, 0), (4, 2), (5, 0), (6, 0)] {
         let mut swapped = keys.to_vec();
         swapped[position] = keys[other].clone();
         wrong.push((swapped, owned(&good)));

@@ -92,6 +92,9 @@ pub struct Policy {
 pub struct Decision {
     /// The version that the stored order must still have; 0 for a new one.
     pub expected_version: u64,
+    /// When the stored order must have changed last; 0 for a new one. A Redis that has lost its last writes can come to the
+    /// same version by another way.
+    pub expected_updated_at: UnixMilliseconds,
     /// The order afterwards.
     pub order: Order,
     /// RFC 7396 patch from the stored document to the new one.

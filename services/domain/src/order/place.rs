@@ -74,6 +74,7 @@ pub fn place(placing: Placing, now: UnixMilliseconds, policy: &Policy) -> Decisi
     };
     Decision {
         expected_version: 0,
+        expected_updated_at: 0,
         merge: document(&order),
         due: order.due_at,
         events: vec![OrderEvent::Placed(OrderPlaced {

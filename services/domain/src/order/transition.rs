@@ -199,6 +199,7 @@ impl<'a> Transition<'a> {
         self.order.updated_at = self.now;
         Outcome::Advance(Box::new(Decision {
             expected_version: self.old.version,
+            expected_updated_at: self.old.updated_at,
             merge: merge_patch(&document(self.old), &document(&self.order)),
             due: self.order.due_at,
             events: self.events,

@@ -84,6 +84,7 @@ impl World {
         match decide(&old, input, self.now, &policy()) {
             Ok(Outcome::Advance(decision)) => {
                 assert_eq!(decision.expected_version, old.version);
+                assert_eq!(decision.expected_updated_at, old.updated_at);
                 assert_eq!(decision.order.version, old.version + 1);
                 assert_eq!(merge::apply(document(&old), &decision.merge), document(&decision.order));
                 assert_eq!(decision.due, decision.order.due_at);

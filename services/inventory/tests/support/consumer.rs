@@ -95,21 +95,25 @@ impl Consumer {
 }
 
 /// An entry that holds an event, as the loop hands it to a handler.
-pub fn entry(number: u64, event: &OrderEvent) -> Entry {
+pub async fn entry(shop: &Shop, event: &OrderEvent) -> Entry {
     let fields = shopwright_domain::events::encode(event, &super::meta())
         .into_iter()
         .map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()))
         .collect();
     Entry {
         stream: ShopKeys::new(super::SHOP).payments_events().into(),
-        id: format!("1-{number}").parse().unwrap(),
+        id: shop.asking().await,
         delivery_count: 1,
         fields,
     }
 }
 
-pub fn entries<'a>(events: impl IntoIterator<Item = &'a OrderEvent>) -> Vec<Entry> {
-    (1..).zip(events).map(|(number, event)| entry(number, event)).collect()
+pub async fn entries(shop: &Shop, events: &[OrderEvent]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for event in events {
+        entries.push(entry(shop, event).await);
+    }
+    entries
 }
 
 pub async fn is_drained(shop: &Shop) -> bool {

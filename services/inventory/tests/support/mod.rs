@@ -34,6 +34,8 @@ use shopwright_kit::{
     Idempotency, Redis, RedisSettings, RequestKey, Secret, connection::Timeouts, idempotency::RETENTION,
 };
 use shopwright_redis_stack::{Options, RedisStack};
+use shopwright_streams::EntryId;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use books::Books;
@@ -52,6 +54,7 @@ pub struct Shop {
     pub keys: ShopKeys,
     /// Everything may be looked at and prepared with it.
     pub harness: MultiplexedConnection,
+    asking: OnceCell<EntryId>,
 }
 
 /// A connection that may do everything and waits for long.
@@ -91,6 +94,7 @@ impl Shop {
             stack,
             keys: ShopKeys::new(SHOP),
             harness,
+            asking: OnceCell::new(),
         }
     }
 
@@ -138,7 +142,7 @@ impl Shop {
 
     /// Makes one request.
     pub async fn ask(&self, ask: Ask<'_>) -> Outcome {
-        ask_once(&self.reservations(), ask).await.unwrap()
+        ask_once(&self.reservations(), self.asking().await, ask).await.unwrap()
     }
 
     pub async fn reserve(&self, order: OrderId, lines: &[Line]) -> Outcome {
@@ -174,18 +178,25 @@ impl Shop {
             .await
     }
 
+    /// An entry that payments wrote, for requests that no test tells in the stream. Whoever reads it has nothing to do.
+    pub async fn asking(&self) -> EntryId {
+        let told = OrderEvent::Completed(OrderId::generate());
+        *self.asking.get_or_init(|| self.tell(&told)).await
+    }
+
     /// Writes an event as payments does.
-    pub async fn tell(&mut self, event: &OrderEvent) {
+    pub async fn tell(&self, event: &OrderEvent) -> EntryId {
         let mut command = redis::cmd("XADD");
         command.arg(self.keys.payments_events()).arg("*");
         for (name, value) in encode(event, &meta()) {
             command.arg(name).arg(value);
         }
-        command.query_async::<()>(&mut self.harness).await.unwrap();
+        let id: String = command.query_async(&mut self.harness.clone()).await.unwrap();
+        id.parse().unwrap()
     }
 
     /// Every answer so far, oldest first.
-    pub async fn answers(&mut self) -> Vec<StockEvent> {
+    pub async fn answers(&self) -> Vec<StockEvent> {
         self.entries(&self.keys.inventory_events())
             .await
             .iter()
@@ -246,8 +257,13 @@ impl Shop {
 }
 
 /// Makes one request.
-pub async fn ask_once(reservations: &Reservations, ask: Ask<'_>) -> Result<Outcome, ReservationError> {
-    let request = Request { ask, event: meta() };
+pub async fn ask_once(
+    reservations: &Reservations,
+    entry: EntryId,
+    ask: Ask<'_>,
+) -> Result<Outcome, ReservationError> {
+    let event = meta();
+    let request = Request { ask, entry, event };
     reservations.ask(&[request]).await.pop().unwrap()
 }
 

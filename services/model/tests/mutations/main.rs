@@ -297,3 +297,23 @@ fn mutation_no_due_time_after_a_refused_refund_is_not_excused_by_lost_writes() {
     };
     is_noticed(GivesUpRefused, scope, END);
 }
+
+/// Whoever had read an entry that Redis then lost goes by it: what is not paid any more is sold, what is not held is charged.
+#[derive(Debug)]
+struct ActsOnLostEntries;
+
+impl Rules for ActsOnLostEntries {
+    fn acts_only_on_entries_that_are_there(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn mutation_acting_on_lost_entries_is_noticed() {
+    is_noticed(ActsOnLostEntries, scope::ROLLBACK, RESERVATIONS);
+}
+
+#[test]
+fn mutation_acting_on_lost_entries_is_noticed_by_how_it_ends() {
+    is_noticed(ActsOnLostEntries, scope::ROLLBACK, END);
+}

@@ -6,11 +6,23 @@ use std::sync::Arc;
 use shopwright_domain::UnixMilliseconds;
 use shopwright_domain::ids::OrderId;
 use shopwright_domain::order::{Decision, Input, Order, Outcome, Refusal, decide, merge_patch};
+use shopwright_streams::EntryId;
 
 use super::{ATTEMPTS, ActError, Actor};
 use crate::store::{Committed, StoreError};
 
-/// What became of one input. Those that met the same error share it.
+/// Something that happened to an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// Which order.
+    pub order: OrderId,
+    /// What happened to it.
+    pub input: Input,
+    /// The entry of inventory's stream that told it, if one did. It counts as long as Redis has that entry.
+    pub entry: Option<EntryId>,
+}
+
+/// What became of one occurrence. Those that met the same error share it.
 pub type Answer = Result<(), Arc<ActError>>;
 
 /// The inputs of one order, decided one after the other on the order in memory.
@@ -26,16 +38,16 @@ struct Chain<'a> {
 }
 
 impl Actor {
-    /// As [`act`](Self::act), for many inputs: an answer for each, in their order. Of one order, all inputs are taken in
+    /// As [`act`](Self::act), for many occurrences: an answer for each, in their order. Of one order, all inputs are taken in
     /// one after the other and stored as one change.
-    pub async fn act_all(&self, inputs: &[(OrderId, Input)]) -> Vec<Answer> {
-        let mut answers: Vec<Option<Answer>> = vec![None; inputs.len()];
+    pub async fn act_all(&self, occurrences: &[Occurrence]) -> Vec<Answer> {
+        let mut answers: Vec<Option<Answer>> = vec![None; occurrences.len()];
         for _ in 0..ATTEMPTS {
-            let open: Vec<_> = (0..inputs.len()).filter(|index| answers[*index].is_none()).collect();
+            let open: Vec<_> = (0..occurrences.len()).filter(|index| answers[*index].is_none()).collect();
             if open.is_empty() {
                 break;
             }
-            if let Err(error) = self.round(inputs, &open, &mut answers).await {
+            if let Err(error) = self.round(occurrences, &open, &mut answers).await {
                 let error = Arc::new(ActError::Store(error));
                 for index in open {
                     answers[index].get_or_insert_with(|| Err(error.clone()));
@@ -52,17 +64,17 @@ impl Actor {
     /// Reads, decides and stores once. Whoever met a conflict stays without an answer.
     async fn round(
         &self,
-        inputs: &[(OrderId, Input)],
+        occurrences: &[Occurrence],
         open: &[usize],
         answers: &mut [Option<Answer>],
     ) -> Result<(), StoreError> {
-        let (ids, indices) = by_order(inputs, open);
+        let (ids, indices) = by_order(occurrences, open);
         let loaded = self.store.load_many(&ids).await?;
         let mut changed = Vec::new();
         for (order, indices) in loaded.orders.into_iter().zip(indices) {
             let error = match order {
                 Ok(Some(order)) => {
-                    let chain = self.chain(order, inputs, &indices, loaded.now);
+                    let chain = self.chain(order, occurrences, &indices, loaded.now);
                     if chain.decision.is_some() {
                         changed.push(chain);
                     } else {
@@ -75,7 +87,10 @@ impl Actor {
             };
             fail(answers, indices, error);
         }
-        let decisions: Vec<_> = changed.iter().filter_map(|chain| chain.decision.as_ref()).collect();
+        let entries: Vec<_> = changed.iter().map(|chain| chain.entries(occurrences)).collect();
+        let decisions = changed.iter().zip(&entries);
+        let decisions = decisions.filter_map(|(chain, entries)| Some((chain.decision.as_ref()?, entries.as_slice())));
+        let decisions: Vec<_> = decisions.collect();
         if decisions.is_empty() {
             return Ok(());
         }
@@ -83,6 +98,7 @@ impl Actor {
         for (chain, committed) in changed.into_iter().zip(committed) {
             match committed {
                 Ok(Committed::Stored) => chain.answer(answers),
+                Ok(Committed::EntriesLost(lost)) => self.drop_lost(&lost, &chain, occurrences, answers),
                 Ok(Committed::Conflict | Committed::Known(_)) => {
                     self.metrics.conflicts.inc();
                 }
@@ -92,7 +108,27 @@ impl Actor {
         Ok(())
     }
 
-    fn chain(&self, order: Order, inputs: &[(OrderId, Input)], indices: &[usize], now: UnixMilliseconds) -> Chain<'_> {
+    /// What was told by entries that Redis has lost did not happen; the others of the order are decided again.
+    fn drop_lost(
+        &self,
+        lost: &[String],
+        chain: &Chain<'_>,
+        occurrences: &[Occurrence],
+        answers: &mut [Option<Answer>],
+    ) {
+        for (index, _) in &chain.taken {
+            let Occurrence { order, entry, .. } = &occurrences[*index];
+            if let Some(entry) = entry
+                && lost.contains(&entry.to_string())
+            {
+                self.metrics.lost.inc();
+                tracing::warn!(%order, %entry, "Redis has lost this entry after it was read; nothing follows from it");
+                answers[*index] = Some(Ok(()));
+            }
+        }
+    }
+
+    fn chain(&self, order: Order, occurrences: &[Occurrence], indices: &[usize], now: UnixMilliseconds) -> Chain<'_> {
         let mut chain = Chain {
             before: order,
             decision: None,
@@ -101,7 +137,7 @@ impl Actor {
             actor: self,
         };
         for &index in indices {
-            let (_, input) = &inputs[index];
+            let input = &occurrences[index].input;
             match decide(chain.order(), input, now, &self.policy) {
                 Err(refusal) => chain.taken.push((index, Some(refusal))),
                 Ok(Outcome::Stay(stay)) => {
@@ -125,6 +161,12 @@ impl Chain<'_> {
     /// The order as the inputs so far have made it.
     fn order(&self) -> &Order {
         self.decision.as_ref().map_or(&self.before, |decision| &decision.order)
+    }
+
+    /// The entries that told it.
+    fn entries(&self, occurrences: &[Occurrence]) -> Vec<EntryId> {
+        let entry = |(index, _): &(usize, Option<Refusal>)| occurrences[*index].entry;
+        self.taken.iter().filter_map(entry).collect()
     }
 
     /// Takes one more decision in; not when that would take two documents of refunds, since a change has room for one.
@@ -163,6 +205,7 @@ fn join(before: &Order, earlier: &Decision, later: Decision) -> Option<Decision>
     let document = |order| serde_json::to_value(order).ok();
     Some(Decision {
         expected_version: earlier.expected_version,
+        expected_updated_at: earlier.expected_updated_at,
         merge: merge_patch(&document(before)?, &document(&later.order)?),
         due: later.due,
         events: [earlier.events.clone(), later.events].concat(),
@@ -172,11 +215,11 @@ fn join(before: &Order, earlier: &Decision, later: Decision) -> Option<Decision>
     })
 }
 
-/// The orders of the open inputs, each once, and which inputs are its.
-fn by_order(inputs: &[(OrderId, Input)], open: &[usize]) -> (Vec<OrderId>, Vec<Vec<usize>>) {
+/// The orders of the open occurrences, each once, and which of them are its.
+fn by_order(occurrences: &[Occurrence], open: &[usize]) -> (Vec<OrderId>, Vec<Vec<usize>>) {
     let (mut ids, mut indices, mut places) = (Vec::new(), Vec::<Vec<usize>>::new(), HashMap::new());
     for &index in open {
-        let id = inputs[index].0;
+        let id = occurrences[index].order;
         let place = *places.entry(id).or_insert(ids.len());
         if place == ids.len() {
             ids.push(id);

@@ -8,7 +8,7 @@ use crate::store::{Committed, Grounds, Mark, Store, StoreError};
 
 mod batch;
 
-pub use batch::Answer;
+pub use batch::{Answer, Occurrence};
 
 /// How often a decision is made anew when somebody else was faster.
 const ATTEMPTS: u32 = 3;
@@ -124,7 +124,8 @@ impl Actor {
                     return Ok(Acted::Changed { order, refund });
                 }
                 Committed::Known(record) => return Ok(Acted::Known(record)),
-                Committed::Conflict => self.metrics.conflicts.inc(),
+                // Only what entries told can be lost with them; neither an API's request nor a provider's answer is.
+                Committed::Conflict | Committed::EntriesLost(_) => self.metrics.conflicts.inc(),
             };
         }
         Err(ActError::Contended)

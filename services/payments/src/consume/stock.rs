@@ -1,13 +1,12 @@
 //! Applies inventory's answers to orders, many at once.
 
 use shopwright_domain::events::{Content, StockEvent};
-use shopwright_domain::ids::OrderId;
 use shopwright_domain::order::Input;
 use shopwright_kit::crash;
 use shopwright_streams::consume::{BatchHandler, Entry, Outcome};
 
 use super::{after, read, report, report_unknown};
-use crate::act::Actor;
+use crate::act::{Actor, Occurrence};
 
 /// Handles `{NAME-inventory}:events`.
 #[derive(Debug)]
@@ -21,12 +20,12 @@ impl StockHandler {
         Self { actor }
     }
 
-    fn input(&self, entry: &Entry) -> Result<(OrderId, Input), Outcome> {
+    fn occurrence(&self, entry: &Entry) -> Result<Occurrence, Outcome> {
         let received = read::<StockEvent>(entry, &self.actor.metrics)?;
         let Some(event) = received.content else {
             return Err(report_unknown(entry, &received.kind, &self.actor.metrics));
         };
-        let id = event.order_id();
+        let order = event.order_id();
         let input = match event {
             StockEvent::Reserved(reserved) => Input::StockReserved(reserved.lines),
             StockEvent::Rejected(rejected) => Input::StockRejected(rejected.reason),
@@ -34,25 +33,29 @@ impl StockHandler {
             StockEvent::CommitRefused(_) => Input::StockCommitRefused,
             StockEvent::Released(_) => Input::StockReleased,
         };
-        Ok((id, input))
+        Ok(Occurrence {
+            order,
+            input,
+            entry: Some(entry.id),
+        })
     }
 }
 
 impl BatchHandler for StockHandler {
     async fn handle(&self, entries: &[Entry]) -> Vec<Outcome> {
         let mut outcomes = vec![Outcome::Done; entries.len()];
-        let (mut inputs, mut indices) = (Vec::new(), Vec::new());
+        let (mut occurrences, mut indices) = (Vec::new(), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
-            match self.input(entry) {
-                Ok(input) => {
-                    inputs.push(input);
+            match self.occurrence(entry) {
+                Ok(occurrence) => {
+                    occurrences.push(occurrence);
                     indices.push(index);
                 }
                 Err(outcome) => outcomes[index] = outcome,
             }
         }
         crash::point("payments.stock.before_store");
-        let answers = self.actor.act_all(&inputs).await;
+        let answers = self.actor.act_all(&occurrences).await;
         crash::point("payments.stock.after_store");
         let mut failures = Vec::new();
         for (index, answer) in indices.into_iter().zip(answers) {

@@ -90,7 +90,7 @@ pub(super) async fn place(
             }
         }
         // Nobody else has this id.
-        Committed::Conflict => return Err(ApiError::dependency_unavailable()),
+        Committed::Conflict | Committed::EntriesLost(_) => return Err(ApiError::dependency_unavailable()),
     }
     actor.metrics.placed(&decision.order);
     tracing::info!(order = %id, "order placed");

@@ -6,6 +6,7 @@ use redis::{Cmd, RedisError, RedisResult, Value, from_redis_value};
 use shopwright_domain::events::{Content, Meta, encode};
 use shopwright_domain::ids::RefundId;
 use shopwright_domain::order::{Decision, Order};
+use shopwright_streams::EntryId;
 use uuid::Uuid;
 
 use super::{Store, StoreError, rfc3339};
@@ -29,8 +30,10 @@ pub struct Mark {
 pub enum Committed {
     /// Stored, all of it.
     Stored,
-    /// The order has another version by now; nothing was stored.
+    /// The order is another by now; nothing was stored.
     Conflict,
+    /// Redis does not have these entries any more, so what they told may not be true; nothing was stored.
+    EntriesLost(Vec<String>),
     /// The request had its effect before, perhaps by an attempt of ours whose answer was lost. This is the record of it;
     /// nothing was stored now.
     Known(String),
@@ -40,16 +43,29 @@ impl Store {
     /// Stores a decision if the order still has the version that it was made for, and the request is not known yet. Safe to
     /// be sent twice: the second time finds the mark, or another version.
     pub async fn commit(&self, decision: &Decision, mark: Option<&Mark>) -> Result<Committed, StoreError> {
-        let mut replies = self.send(&[(decision, mark)]).await?;
+        let call = Call {
+            decision,
+            entries: &[],
+            mark,
+        };
+        let mut replies = self.send(&[call]).await?;
         // One call, one reply.
         replies.pop().unwrap_or(Ok(Committed::Conflict))
     }
 
-    /// Stores each decision by itself, in one round trip. Decisions of one order must not come together: the second would
-    /// be made for a version that, when the first one fails, somebody else may have stored. The outer error means that
-    /// nothing is known of any.
-    pub async fn commit_all(&self, decisions: &[&Decision]) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
-        let calls: Vec<_> = decisions.iter().map(|decision| (*decision, None)).collect();
+    /// Stores each decision by itself, in one round trip, if all entries of inventory's stream that it follows from are
+    /// still there. Decisions of one order must not come together: the second would be made for a version that, when the
+    /// first one fails, somebody else may have stored. The outer error means that nothing is known of any.
+    pub async fn commit_all(
+        &self,
+        decisions: &[(&Decision, &[EntryId])],
+    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+        let call = |&(decision, entries)| Call {
+            decision,
+            entries,
+            mark: None,
+        };
+        let calls: Vec<_> = decisions.iter().map(call).collect();
         self.send(&calls).await
     }
 
@@ -69,11 +85,8 @@ impl Store {
         Ok(command.query_async(&mut self.redis.idempotent()).await?)
     }
 
-    async fn send(
-        &self,
-        calls: &[(&Decision, Option<&Mark>)],
-    ) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
-        let arguments = calls.iter().map(|(decision, mark)| self.arguments(decision, *mark));
+    async fn send(&self, calls: &[Call<'_>]) -> Result<Vec<Result<Committed, StoreError>>, StoreError> {
+        let arguments = calls.iter().map(|call| self.arguments(call));
         let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
         let known = arguments
             .iter()
@@ -108,7 +121,12 @@ impl Store {
         pipeline.query_async(&mut self.redis.idempotent()).await
     }
 
-    fn arguments(&self, decision: &Decision, mark: Option<&Mark>) -> Result<Arguments, StoreError> {
+    fn arguments(&self, call: &Call<'_>) -> Result<Arguments, StoreError> {
+        let &Call {
+            decision,
+            entries,
+            mark,
+        } = call;
         let order = &decision.order;
         // The script has a key of a refund in a fixed place, so that the mark's is always the last. A decision without a
         // refund names one that belongs to the order, and the script, given no document for it, writes nothing there.
@@ -127,6 +145,7 @@ impl Store {
             self.keys.payments_events(),
             self.keys.payments_jobs(),
             self.keys.refund(refund_id),
+            self.keys.inventory_events(),
         ];
         keys.extend(mark.map(|mark| self.keys.payments_idempotency(&mark.id)));
         let retention = |mark: &Mark| mark.retention.as_millis().to_string();
@@ -140,6 +159,8 @@ impl Store {
             order.version.to_string(),
             mark.map(|mark| mark.record.clone()).unwrap_or_default(),
             mark.map(retention).unwrap_or_default(),
+            decision.expected_updated_at.to_string(),
+            entries.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" "),
             decision.events.len().to_string(),
         ];
         for event in &decision.events {
@@ -150,6 +171,14 @@ impl Store {
         }
         Ok(Arguments { keys, values })
     }
+}
+
+/// What is to be stored, and on which conditions.
+struct Call<'a> {
+    decision: &'a Decision,
+    /// Of inventory's stream; all of them must be there.
+    entries: &'a [EntryId],
+    mark: Option<&'a Mark>,
 }
 
 /// Of one call of the script.
@@ -189,6 +218,7 @@ fn committed(reply: Value) -> Result<Committed, RedisError> {
     Ok(match reply {
         Value::Int(1) => Committed::Stored,
         Value::Int(_) => Committed::Conflict,
+        Value::Array(_) => Committed::EntriesLost(from_redis_value(reply)?),
         record => Committed::Known(from_redis_value(record)?),
     })
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use shopwright_domain::access::{DEFAULT_OFF, User, acl_line};
-use shopwright_domain::events::{Meta, StockEvent, StockReserved, encode};
+use shopwright_domain::events::{Meta, OrderEvent, OrderPlaced, StockEvent, StockReserved, decode, encode};
 use shopwright_domain::ids::{OrderId, ProductId};
 use shopwright_domain::keys::{GROUP_INVENTORY, GROUP_PAYMENTS, ShopKeys};
 use shopwright_domain::lines::{Line, Lines, PricedLine};
@@ -185,6 +185,25 @@ impl Shop {
         }
         command.exec_async(&mut self.harness().await).await.unwrap();
         self.entries(&self.keys.inventory_events()).await.pop().unwrap()
+    }
+
+    /// As a Redis that crashed before it was written to disk.
+    pub async fn lose(&self, entry: &Entry) {
+        let mut command = redis::cmd("XDEL");
+        command.arg(&*entry.stream).arg(entry.id.to_string());
+        assert_eq!(command.query_async::<u32>(&mut self.harness().await).await.unwrap(), 1);
+    }
+
+    /// What an order asked inventory for.
+    pub async fn asked_for(&self, id: OrderId) -> OrderPlaced {
+        let entries = self.entries(&self.keys.payments_events()).await;
+        let placed = entries.iter().find_map(|entry| {
+            match decode(|name| entry.fields.text(name)).unwrap().content {
+                Some(OrderEvent::Placed(placed)) if placed.order_id == id => Some(placed),
+                _ => None,
+            }
+        });
+        placed.unwrap()
     }
 
     /// The kinds of all events of an order, oldest first.
