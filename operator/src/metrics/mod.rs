@@ -294,6 +294,15 @@ mod tests {
             assert!(text.contains(&line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains("secret detail"));
+        let mut restless = report;
+        restless.undecided.insert(shopwright_verify::Invariant::Loss, 3);
+        metrics.verified("shops", "demo", &restless, Duration::from_secs(1));
+        let text = metrics.encode();
+        assert!(
+            !text.contains("invariant=\"loss\""),
+            "what was not judged is not known to hold"
+        );
+        assert!(text.contains("invariant=\"money\"} 1"));
         metrics.forget_shop("shops", "demo");
         assert!(!metrics.encode().contains("namespace=\"shops\""));
     }

@@ -39,7 +39,7 @@ impl Shops {
         };
         registry.register(
             "violations",
-            "Violations that the latest comparison of a shop's books found, by invariant; absent when they could not be compared",
+            "Violations that the latest comparison of a shop's books found, by invariant; absent where they could not be compared",
             new.violations.clone(),
         );
         registry.register(
@@ -58,10 +58,14 @@ impl Shops {
 
     pub(super) fn verified(&self, namespace: &str, name: &str, report: &Report, took: Duration) {
         for invariant in Invariant::ALL {
-            let count = i64::try_from(report.count(invariant)).unwrap_or(i64::MAX);
-            self.violations
-                .get_or_create(&by_invariant(namespace, name, invariant))
-                .set(count);
+            let (labels, count) = (by_invariant(namespace, name, invariant), report.count(invariant));
+            // A zero would say that it holds.
+            if count == 0 && report.undecided.contains_key(&invariant) {
+                self.violations.remove(&labels);
+                continue;
+            }
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.violations.get_or_create(&labels).set(count);
         }
         let orders = i64::try_from(report.orders).unwrap_or(i64::MAX);
         self.orders.get_or_create(&shop(namespace, name)).set(orders);

@@ -216,14 +216,8 @@ impl Comparer {
         let compared = tokio::time::timeout(DEADLINE, self.compare(&figures.key, &assignment.endpoint)).await;
         match compared.unwrap_or(Err(Obstacle::Deadline)) {
             Ok(report) => {
-                let verdict = Verdict::of(&report);
-                if verdict == Verdict::NotVerified(Obstacle::Undecided) {
-                    // No violation of what was not judged would read as none.
-                    self.metrics.forget_shop(namespace, name);
-                } else {
-                    self.metrics.verified(namespace, name, &report, started.elapsed());
-                }
-                verdict
+                self.metrics.verified(namespace, name, &report, started.elapsed());
+                Verdict::of(&report)
             }
             Err(obstacle) => {
                 self.metrics.forget_shop(namespace, name);
