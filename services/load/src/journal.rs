@@ -15,14 +15,47 @@ use shopwright_domain::ids::{OrderId, ProductId, RefundId};
 use shopwright_domain::money::Money;
 use uuid::Uuid;
 
-/// One fact, with the time at which it became known here, in milliseconds since the Unix epoch.
+/// One fact, and between which times the shop stored it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// When it became known.
-    pub at: i64,
+    /// When.
+    #[serde(flatten)]
+    pub when: When,
     /// What.
     #[serde(flatten)]
     pub fact: Fact,
+}
+
+/// From a request on its way to what was known of it, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct When {
+    /// The earliest request that may have had the effect was sent.
+    pub asked_at: i64,
+    /// The last reply that told it was read.
+    pub known_at: i64,
+}
+
+impl When {
+    /// Asked at a time, and known now.
+    pub(crate) fn since(asked_at: i64) -> Self {
+        Self {
+            asked_at,
+            known_at: now(),
+        }
+    }
+
+    /// Of two that tell the same: between the first request and the last reply.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        Self {
+            asked_at: self.asked_at.min(other.asked_at),
+            known_at: self.known_at.max(other.known_at),
+        }
+    }
+}
+
+/// The time, in milliseconds since the Unix epoch.
+pub(crate) fn now() -> i64 {
+    Timestamp::now().as_millisecond()
 }
 
 /// What is known.
@@ -136,9 +169,8 @@ impl Journal {
     }
 
     /// One record, in one write, so that records of two writers never mix.
-    pub(crate) fn write(&self, fact: Fact) -> Result<(), JournalError> {
-        let at = Timestamp::now().as_millisecond();
-        let mut line = serde_json::to_vec(&Record { at, fact }).map_err(|error| self.error(error.into()))?;
+    pub(crate) fn write(&self, record: &Record) -> Result<(), JournalError> {
+        let mut line = serde_json::to_vec(record).map_err(|error| self.error(error.into()))?;
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.write_all(&line).map_err(|source| self.error(source))
@@ -156,13 +188,13 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn facts() -> Vec<Fact> {
+    fn records() -> Vec<Record> {
         let lines = vec![Line {
             product_id: ProductId::generate(),
             quantity: 2,
         }];
         let (id, key) = (OrderId::generate(), Uuid::new_v4());
-        vec![
+        let facts = vec![
             Fact::OrderAccepted {
                 id,
                 token: "k1.abc".to_owned(),
@@ -176,7 +208,9 @@ mod tests {
                 order_id: id,
                 amount: serde_json::from_str(r#"{"amount":5,"currency":"EUR"}"#).unwrap(),
             },
-        ]
+        ];
+        let when = When::since(now() - 7);
+        facts.into_iter().map(|fact| Record { when, fact }).collect()
     }
 
     #[test]
@@ -185,18 +219,14 @@ mod tests {
         let path = folder.path().join("journal");
         for round in 1..=2 {
             let journal = Journal::open(&path).unwrap();
-            let facts = facts();
-            for fact in &facts {
-                journal.write(fact.clone()).unwrap();
+            let written = records();
+            for record in &written {
+                journal.write(record).unwrap();
             }
             // The writer is still open: nothing waits in a buffer.
-            let records = read(&path).unwrap();
-            assert_eq!(records.len(), round * facts.len());
-            let last: Vec<_> = records[(round - 1) * facts.len()..]
-                .iter()
-                .map(|record| record.fact.clone())
-                .collect();
-            assert_eq!(last, facts);
+            let known = read(&path).unwrap();
+            assert_eq!(known.len(), round * written.len());
+            assert_eq!(known[(round - 1) * written.len()..], written);
         }
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
         assert_eq!(mode & 0o777, 0o600);
@@ -206,7 +236,7 @@ mod tests {
     fn an_unfinished_last_line_is_left_out_and_a_broken_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        Journal::open(&path).unwrap().write(facts().remove(2)).unwrap();
+        Journal::open(&path).unwrap().write(&records()[2]).unwrap();
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}{}", &whole[..20])).unwrap();
         assert_eq!(read(&path).unwrap().len(), 1);

@@ -100,7 +100,7 @@ impl Products {
                 .post::<ProductView>(&post, Instant::now(), &recorder, &over)
                 .await
             {
-                Outcome::Accepted(reply) => products.push(reply.body.into()),
+                Outcome::Accepted(reply, _) => products.push(reply.body.into()),
                 Outcome::Refused(status, code) => return Err(ProductsError::Refused(status, code)),
                 Outcome::Unavailable | Outcome::Unknown => return Err(ProductsError::Unavailable),
             }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::Client;
-use crate::journal::{Fact, Journal, JournalError};
+use crate::journal::{Fact, Journal, JournalError, Record, When};
 use crate::products::Products;
 use crate::recorder::Recorder;
 
@@ -74,8 +74,9 @@ impl Run {
     }
 
     /// Writes a fact down. A journal that cannot be written ends the run: what it would find could not be checked.
-    pub(crate) fn write(&self, fact: Fact) {
-        if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.write(fact)) {
+    pub(crate) fn write(&self, when: When, fact: Fact) {
+        let record = Record { when, fact };
+        if let Some(Err(error)) = self.journal.as_ref().map(|journal| journal.write(&record)) {
             let mut failure = self.journal_failure.lock().unwrap_or_else(PoisonError::into_inner);
             failure.get_or_insert(error);
             self.over.cancel();

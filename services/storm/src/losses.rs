@@ -2,12 +2,12 @@
 //!
 //! A loss is permitted when it was written within two seconds before a death of the main Redis; with an fsync that was being
 //! delayed, within two seconds and that delay. The write is somewhere between the order's own time, which its id carries,
-//! and the moment in which its acceptance was known.
+//! and the moment in which its acceptance was known; of a cancellation or a refund, between its request and that.
 
 use std::collections::BTreeMap;
 
 use shopwright_domain::ids::OrderId;
-use shopwright_load::journal::{Fact, Record};
+use shopwright_load::journal::{Fact, Record, When};
 use uuid::Uuid;
 
 use crate::database::Died;
@@ -36,20 +36,21 @@ pub fn is_permitted(deaths: &[Died], made: u64, known: u64) -> bool {
 /// When something of each order was written: between which times, in Unix milliseconds.
 pub struct Written(BTreeMap<OrderId, Vec<(u64, u64)>>);
 
-/// A client waits so long for a reply, so whatever it knows was written at most so long ago.
-const REPLY: u64 = 5_000;
+/// When it was asked for, and when it was known, in Unix milliseconds.
+pub fn between(when: When) -> (u64, u64) {
+    let time = |milliseconds| u64::try_from(milliseconds).unwrap_or_default();
+    (time(when.asked_at), time(when.known_at))
+}
 
 impl Written {
     /// As a journal tells.
     pub fn new(journal: &[Record]) -> Self {
         let mut written: BTreeMap<OrderId, Vec<(u64, u64)>> = BTreeMap::new();
         for record in journal {
-            let known = u64::try_from(record.at).unwrap_or_default();
+            let (asked, known) = between(record.when);
             let (id, made) = match &record.fact {
                 Fact::OrderAccepted { id, .. } => (*id, made_at(*id)),
-                Fact::CancelAccepted { id } | Fact::RefundAccepted { order_id: id, .. } => {
-                    (*id, known.saturating_sub(REPLY))
-                }
+                Fact::CancelAccepted { id } | Fact::RefundAccepted { order_id: id, .. } => (*id, asked),
                 Fact::OrderUnknown { .. } => continue,
             };
             written.entry(id).or_default().push((made, known));
@@ -105,17 +106,21 @@ mod tests {
     #[test]
     fn an_order_may_have_lost_its_making_or_what_came_later() {
         let (old, new) = (OrderId::from_parts(1_000, [1; 10]), OrderId::from_parts(9_000, [2; 10]));
-        let cancelled = |at| Record {
-            at,
+        let cancelled = |asked_at, known_at| Record {
+            when: When { asked_at, known_at },
             fact: Fact::CancelAccepted { id: old },
         };
         let deaths = [died(10_000, 0)];
         let nothing = Written::new(&[]);
         assert!(nothing.may_be_lost(new, &deaths) && !nothing.may_be_lost(new, &[]));
         assert!(!nothing.may_be_lost(old, &deaths));
-        assert!(Written::new(&[cancelled(9_500)]).may_be_lost(old, &deaths));
-        assert!(!Written::new(&[cancelled(5_000)]).may_be_lost(old, &deaths));
-        assert!(!Written::new(&[cancelled(15_100)]).may_be_lost(old, &deaths));
+        assert!(Written::new(&[cancelled(9_400, 9_500)]).may_be_lost(old, &deaths));
+        assert!(!Written::new(&[cancelled(4_000, 5_000)]).may_be_lost(old, &deaths));
+        assert!(!Written::new(&[cancelled(10_100, 15_100)]).may_be_lost(old, &deaths));
+        assert!(
+            Written::new(&[cancelled(9_900, 30_000)]).may_be_lost(old, &deaths),
+            "however late it was known"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::database::Died;
-use crate::plan::RedisDeath;
+use crate::plan::{Durability, RedisDeath};
 use crate::report::Report;
 use crate::role::Role;
 
@@ -45,8 +45,10 @@ impl Report {
         }
         let of_power = |died: &&Died| matches!(died.death, RedisDeath::PowerLost { .. });
         let power_lost = self.redis_deaths.iter().filter(of_power);
-        let cut: u64 = power_lost.clone().map(|died| died.cut).sum();
-        let in_vain = power_lost.count() >= POWER_LOSSES && cut == 0;
+        let (cut, times) = (power_lost.clone().map(|died| died.cut).sum::<u64>(), power_lost.count());
+        let is_due = self.lasted[0] >= LEAST && self.durability == Durability::EverySecond;
+        demand(times > 0 || !is_due, "power was never lost");
+        let in_vain = times >= POWER_LOSSES && cut == 0;
         demand(!in_vain, "power was lost again and again, and not one byte with it");
         missing.into_iter()
     }

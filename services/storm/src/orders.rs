@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::connection::patient;
 use crate::database::Died;
 use crate::documents;
-use crate::losses::{is_permitted, made_at};
+use crate::losses::{between, is_permitted, made_at};
 use crate::marks::Marks;
 use crate::shop::Shop;
 
@@ -95,7 +95,7 @@ fn compare(
                 if !seen.insert(*id) || orders.contains_key(id) {
                     continue;
                 }
-                let known = u64::try_from(record.at).unwrap_or_default();
+                let (_, known) = between(record.when);
                 fates.lost.push(Lost {
                     id: *id,
                     known,
@@ -155,6 +155,8 @@ async fn found(shop: &Shop) -> Result<BTreeMap<OrderId, Found>> {
 mod tests {
     use std::time::Duration;
 
+    use shopwright_load::journal::When;
+
     use super::*;
     use crate::plan::RedisDeath;
 
@@ -162,9 +164,16 @@ mod tests {
         OrderId::from_parts(at, [7; 10])
     }
 
+    fn when(known_at: i64) -> When {
+        When {
+            asked_at: known_at,
+            known_at,
+        }
+    }
+
     fn accepted(at: u64, key: u128) -> Record {
         Record {
-            at: i64::try_from(at).unwrap(),
+            when: when(i64::try_from(at).unwrap()),
             fact: Fact::OrderAccepted {
                 id: id(at),
                 token: String::new(),
@@ -176,7 +185,7 @@ mod tests {
 
     fn unknown(key: u128) -> Record {
         Record {
-            at: 0,
+            when: when(0),
             fact: Fact::OrderUnknown {
                 key: Uuid::from_u128(key),
                 lines: Vec::new(),

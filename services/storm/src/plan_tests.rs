@@ -131,6 +131,8 @@ proptest! {
         for kind in one_of_each {
             prop_assert!(kinds.contains(&discriminant(&kind)), "{kind:?}");
         }
+        let power_lost = faults.iter().any(|fault| matches!(fault.what, Wrong::Redis(RedisDeath::PowerLost { .. })));
+        prop_assert_eq!(power_lost, durability == Durability::EverySecond);
         prop_assert_eq!(weathers(&faults).len(), 4);
         for role in Role::ALL {
             let killed = faults.iter().any(|fault| matches!(fault.what, Wrong::Kill { role: whom, .. } if whom == role));

@@ -52,7 +52,7 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use shopwright_domain::ids::{ProductId, RefundId};
-    use shopwright_load::journal::Line;
+    use shopwright_load::journal::{Line, When};
 
     use super::*;
 
@@ -83,7 +83,11 @@ mod tests {
                 amount,
             },
         ];
-        let mut records: Vec<_> = facts.into_iter().map(|fact| Record { at: 1, fact }).collect();
+        let when = When {
+            asked_at: 0,
+            known_at: 1,
+        };
+        let mut records: Vec<_> = facts.into_iter().map(|fact| Record { when, fact }).collect();
         let order = ExpectedOrder {
             id,
             lines: vec![(product_id, 2)],
@@ -92,10 +96,7 @@ mod tests {
         };
         let expected = Expected::of_journal(&records, true);
         assert_eq!((expected.orders.as_slice(), expected.unknown), (&[order][..], 1));
-        records.push(Record {
-            at: 2,
-            fact: accepted(),
-        });
+        records.push(Record { when, fact: accepted() });
         assert_eq!(Expected::of_journal(&records, true).orders.len(), 2, "told, not hidden");
     }
 }

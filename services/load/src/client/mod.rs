@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::address::ShopUrl;
 use crate::admin_key::AdminKey;
 use crate::call::Call;
+use crate::journal::{self, When};
 use crate::recorder::Recorder;
 use crate::report::Failure;
 
@@ -66,7 +67,7 @@ pub(crate) struct Accepted<T> {
 /// How a POST ended.
 #[derive(Debug)]
 pub(crate) enum Outcome<T> {
-    Accepted(Accepted<T>),
+    Accepted(Accepted<T>, When),
     /// A definite no, with its status and code.
     Refused(u16, String),
     /// Every attempt was turned away before it could take effect.
@@ -124,7 +125,7 @@ impl Client {
         over: &CancellationToken,
     ) -> Outcome<T> {
         let outcome = self.repeat(post, recorder, over).await;
-        let is_answered = matches!(outcome, Outcome::Accepted(_) | Outcome::Refused(..));
+        let is_answered = matches!(outcome, Outcome::Accepted(..) | Outcome::Refused(..));
         recorder.finished(post.call, intended.elapsed(), is_answered);
         outcome
     }
@@ -136,7 +137,7 @@ impl Client {
         over: &CancellationToken,
     ) -> Outcome<T> {
         let mut wait = FIRST_WAIT;
-        let mut may_have_happened = false;
+        let (mut may_have_happened, began_at) = (false, journal::now());
         for attempt in 1..=self.attempts {
             if over.is_cancelled() {
                 break;
@@ -147,6 +148,7 @@ impl Client {
                 .header("idempotency-key", post.key.hyphenated().to_string())
                 .header(reqwest::header::CONTENT_TYPE, "application/json")
                 .body(post.body.clone());
+            let sent_at = journal::now();
             let reply = tokio::select! {
                 reply = exchange(request) => reply,
                 () = over.cancelled() => Err(Lost::ABANDONED),
@@ -154,7 +156,11 @@ impl Client {
             let (verdict, failure) = judge(reply);
             note(recorder, post.call, failure);
             let retry_after = match verdict {
-                Verdict::Good(accepted) => return Outcome::Accepted(accepted),
+                Verdict::Good(accepted) => {
+                    // What is replayed was done by an earlier attempt.
+                    let asked_at = if accepted.is_replayed { began_at } else { sent_at };
+                    return Outcome::Accepted(accepted, When::since(asked_at));
+                }
                 Verdict::No(status, code) => return Outcome::Refused(status, code),
                 Verdict::NotNow(retry_after) => retry_after,
                 Verdict::Uncertain(retry_after) => {

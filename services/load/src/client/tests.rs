@@ -84,10 +84,12 @@ async fn every_repeat_is_the_same_request() {
     let nonsense = Does::Say("\x16\x03\x01 this is no HTTP\r\n\r\n");
     let internal = Does::Say("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
     let asked = post(&[CLOSE, Does::Nothing, half, garbage, nonsense, internal, GOOD], 7).await;
-    let Outcome::Accepted(accepted) = asked.outcome else {
+    let Outcome::Accepted(accepted, when) = asked.outcome else {
         panic!("{:?}", asked.outcome)
     };
     assert!(accepted.is_replayed && accepted.status == 202);
+    // Any of the attempts may have been the one. Waits alone took more than a second.
+    assert!(when.known_at - when.asked_at >= 1_000, "{when:?}");
     assert_eq!(asked.requests.len(), 7);
     assert!(asked.requests.iter().all(|request| *request == asked.requests[0]));
     let key = asked.requests[0].to_ascii_lowercase().contains("\r\nidempotency-key: ");
@@ -100,6 +102,18 @@ async fn every_repeat_is_the_same_request() {
         );
     }
     assert_eq!(asked.given_up, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_repetition_was_done_by_its_own_attempt() {
+    const NEW: Does = Does::Say("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}");
+    let began_at = journal::now();
+    let asked = post(&[CAPACITY, NEW], 2).await;
+    let Outcome::Accepted(_, when) = asked.outcome else {
+        panic!("{:?}", asked.outcome)
+    };
+    // Not before the second that the shop asked to wait.
+    assert!(when.asked_at - began_at >= 1_000, "{when:?}");
 }
 
 #[tokio::test]

@@ -116,8 +116,8 @@ impl Life {
         self.run
             .recorder
             .count(|counts| tally(&mut counts.cancels, is_accepted, answers.is_refused));
-        if is_accepted {
-            self.run.write(Fact::CancelAccepted { id: self.order.id });
+        for (_, when) in answers.accepted {
+            self.run.write(when, Fact::CancelAccepted { id: self.order.id });
         }
         is_accepted
     }
@@ -161,12 +161,13 @@ impl Life {
         self.run
             .recorder
             .count(|counts| tally(&mut counts.refunds, is_accepted, answers.is_refused));
-        for refund in answers.accepted {
-            self.run.write(Fact::RefundAccepted {
+        for (refund, when) in answers.accepted {
+            let fact = Fact::RefundAccepted {
                 id: refund.id,
                 order_id: self.order.id,
                 amount: refund.amount,
-            });
+            };
+            self.run.write(when, fact);
         }
     }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::api::{PlacedView, ProductView, StockView};
 use crate::call::Call;
 use crate::client::{Caller, Get, Post, Read};
-use crate::journal::{Fact, Line};
+use crate::journal::{self, Fact, Line, When};
 use crate::observe::{money_fault, stock_fault};
 use crate::plan::{Action, PlannedLine, PlannedOrder, Then};
 use crate::run::{Order, Run};
@@ -60,6 +60,7 @@ async fn ask<T: serde::de::DeserializeOwned>(run: &Run, get: Get<'_>, intended: 
 }
 
 async fn place(run: &Arc<Run>, planned: PlannedOrder, intended: Instant) {
+    let asked_at = journal::now();
     let products = run.products.as_slice();
     let body = |line: &PlannedLine| {
         let product = products[line.product];
@@ -98,31 +99,32 @@ async fn place(run: &Arc<Run>, planned: PlannedOrder, intended: Instant) {
         }
     });
     if answers.accepted.is_empty() && answers.is_unknown {
-        run.write(Fact::OrderUnknown { key: post.key, lines });
+        run.write(When::since(asked_at), Fact::OrderUnknown { key: post.key, lines });
         return;
     }
     // Two under one key are a violation, recorded above; both were promised, so both are written down and followed.
     let mut then = planned.then;
-    for placed in answers.accepted {
+    for (placed, when) in answers.accepted {
         let then = std::mem::replace(&mut then, Then::Nothing);
-        accepted(run, placed, post.key, lines.clone(), (planned.repeat, then));
+        accepted(run, (placed, when), post.key, lines.clone(), (planned.repeat, then));
     }
 }
 
 fn accepted(
     run: &Arc<Run>,
-    placed: PlacedView,
+    (placed, when): (PlacedView, When),
     key: Uuid,
     lines: Vec<Line>,
     (repeat, then): (crate::plan::Repeat, Then),
 ) {
     let id = placed.order.id;
-    run.write(Fact::OrderAccepted {
+    let fact = Fact::OrderAccepted {
         id,
         token: placed.order_token.clone(),
         key,
         lines,
-    });
+    };
+    run.write(when, fact);
     if let Some(fault) = money_fault(&placed.order) {
         run.recorder.violation(ViolationKind::Money, &id, fault);
     }

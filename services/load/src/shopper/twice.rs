@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::client::{Outcome, Post};
+use crate::journal::{self, When};
 use crate::plan::Repeat;
 use crate::run::Run;
 use crate::violation::ViolationKind;
@@ -11,8 +12,8 @@ use crate::violation::ViolationKind;
 /// What one key brought.
 #[derive(Debug)]
 pub(super) struct Answers<T> {
-    /// What was accepted: one, unless the shop doubled it.
-    pub(super) accepted: Vec<T>,
+    /// What was accepted, and when: one, unless the shop doubled it.
+    pub(super) accepted: Vec<(T, When)>,
     /// A definite no came.
     pub(super) is_refused: bool,
     /// No definite reply came to one of the calls, which may have taken effect.
@@ -27,6 +28,7 @@ pub(super) async fn post<T: DeserializeOwned, N: PartialEq + ToString>(
     intended: Instant,
     name: impl Fn(&T) -> N,
 ) -> Answers<T> {
+    let began_at = journal::now();
     let call = |intended| run.client.post(post, intended, &run.recorder, &run.over);
     let outcomes = match repeat {
         Repeat::No => vec![call(intended).await],
@@ -45,15 +47,31 @@ pub(super) async fn post<T: DeserializeOwned, N: PartialEq + ToString>(
         let subject = format!("{} {}", post.call, post.key);
         run.recorder.violation(kind, &subject, detail);
     }
+    answers(outcomes, began_at, name)
+}
+
+fn answers<T, N: PartialEq>(outcomes: Vec<Outcome<T>>, began_at: i64, name: impl Fn(&T) -> N) -> Answers<T> {
     let mut answers = Answers {
-        accepted: Vec::new(),
+        accepted: Vec::<(T, When)>::new(),
         is_refused: false,
         is_unknown: false,
     };
     for outcome in outcomes {
         match outcome {
-            Outcome::Accepted(reply) if answers.accepted.iter().any(|known| name(known) == name(&reply.body)) => {}
-            Outcome::Accepted(reply) => answers.accepted.push(reply.body),
+            Outcome::Accepted(reply, mut when) => {
+                if reply.is_replayed {
+                    // Perhaps by the other call.
+                    when.asked_at = when.asked_at.min(began_at);
+                }
+                let known = answers
+                    .accepted
+                    .iter_mut()
+                    .find(|(known, _)| name(known) == name(&reply.body));
+                match known {
+                    Some((_, known)) => *known = known.joined(when),
+                    None => answers.accepted.push((reply.body, when)),
+                }
+            }
             Outcome::Refused(..) => answers.is_refused = true,
             Outcome::Unknown => answers.is_unknown = true,
             Outcome::Unavailable => {}
@@ -70,7 +88,7 @@ fn fault<T, N: PartialEq + ToString>(
     name: impl Fn(&T) -> N,
 ) -> Option<(ViolationKind, String)> {
     match (first, second) {
-        (Outcome::Accepted(first), Outcome::Accepted(second)) => {
+        (Outcome::Accepted(first, _), Outcome::Accepted(second, _)) => {
             let (one, other) = (name(&first.body), name(&second.body));
             let is_replayed = second.is_replayed || (repeat == Repeat::AtOnce && first.is_replayed);
             if one != other {
@@ -85,10 +103,10 @@ fn fault<T, N: PartialEq + ToString>(
                 None
             }
         }
-        (Outcome::Accepted(_), Outcome::Refused(status, code)) => {
+        (Outcome::Accepted(..), Outcome::Refused(status, code)) => {
             Some((ViolationKind::RepeatRefused, format!("accepted, then {status} {code}")))
         }
-        (Outcome::Refused(status, code), Outcome::Accepted(_)) if repeat == Repeat::AtOnce => Some((
+        (Outcome::Refused(status, code), Outcome::Accepted(..)) if repeat == Repeat::AtOnce => Some((
             ViolationKind::RepeatRefused,
             format!("accepted, and at once {status} {code}"),
         )),
@@ -101,12 +119,17 @@ mod tests {
     use super::*;
     use crate::client::Accepted;
 
-    fn accepted(body: u8, is_replayed: bool) -> Outcome<u8> {
-        Outcome::Accepted(Accepted {
+    fn accepted_between(body: u8, is_replayed: bool, (asked_at, known_at): (i64, i64)) -> Outcome<u8> {
+        let accepted = Accepted {
             body,
             status: 202,
             is_replayed,
-        })
+        };
+        Outcome::Accepted(accepted, When { asked_at, known_at })
+    }
+
+    fn accepted(body: u8, is_replayed: bool) -> Outcome<u8> {
+        accepted_between(body, is_replayed, (0, 0))
     }
 
     fn kind(first: &Outcome<u8>, second: &Outcome<u8>, repeat: Repeat) -> Option<ViolationKind> {
@@ -129,5 +152,34 @@ mod tests {
         // Which of two at once came first is the shop's to say.
         assert_eq!(kind(&replayed, &new, Repeat::AtOnce), None);
         assert_eq!(kind(&replayed, &new, Repeat::After), Some(ViolationKind::NotReplayed));
+    }
+
+    /// Whatever the shop did and undid in between, it stored the answer within these times.
+    #[test]
+    fn what_was_accepted_lies_between_the_first_request_and_the_last_reply() {
+        let between = |outcomes| {
+            let accepted = answers(outcomes, 10, |body: &u8| *body).accepted.into_iter();
+            let times = |(body, when): (u8, When)| (body, when.asked_at, when.known_at);
+            accepted.map(times).collect::<Vec<_>>()
+        };
+        let (new, replayed) = (
+            accepted_between(1, false, (20, 30)),
+            accepted_between(1, true, (40, 50)),
+        );
+        assert_eq!(between(vec![new, replayed]), [(1, 10, 50)]);
+        // Stored by a call whose reply never came.
+        let replayed = accepted_between(1, true, (40, 50));
+        assert_eq!(between(vec![Outcome::Unknown, replayed]), [(1, 10, 50)]);
+        // Lost with a crash of Redis, and done anew.
+        let (first, anew) = (
+            accepted_between(1, false, (20, 30)),
+            accepted_between(1, false, (40, 50)),
+        );
+        assert_eq!(between(vec![first, anew]), [(1, 20, 50)]);
+        let (one, other) = (
+            accepted_between(1, false, (20, 30)),
+            accepted_between(2, false, (40, 50)),
+        );
+        assert_eq!(between(vec![one, other]), [(1, 20, 30), (2, 40, 50)]);
     }
 }
