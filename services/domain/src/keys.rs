@@ -1,5 +1,5 @@
-//! Every Redis key, stream and group name of a shop, in one place. The hash tag is the owner, so that all keys of one
-//! script share a slot and each owner could have a Redis of its own.
+//! Every Redis key, stream and group name of a shop, in one place. The hash tag is the owner. A script writes the keys of one
+//! owner; of the other's it sees to it that an entry is there, so both share one Redis, which is no Redis Cluster.
 
 use crate::ids::{OrderId, ProductId, RefundId};
 

@@ -25,9 +25,11 @@
 //! - [`Decision`](order::Decision): a change ready to be stored: the order afterwards, events, jobs, a refund, the due time.
 //! - [`Outcome`](order::Outcome): what [`decide`](order::decide) says: a decision to store, or why nothing changes.
 //! - `Happening` (payments, `act`): an input, or the provider's answer about a refund whose document is yet to be read.
-//! - `Committed` (payments, `store`): what the script said: stored, another version, or a request that is known already.
+//! - `Committed` (payments, `store`): what the script said: stored, another order by now, entries that are lost, or a request
+//!   that is known already.
 //! - `Acted` (payments, `act`): what became of one happening: the order changed, did not, or the request is known already.
-//! - `Answer` (payments, `act`): what became of one input of a batch: done, or the error it shares with others. Another
+//! - `OrderInput` (payments, `act`): an input of a batch, with its order and the entry that told it.
+//! - `Answer` (payments, `act`): what became of one of them: done, or the error it shares with others. Another
 //!   [`Answer`](reservation::Answer), of a reservation, is the kind of event that inventory replies with.
 
 pub mod access;

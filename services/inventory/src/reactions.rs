@@ -54,7 +54,7 @@ impl ReactionMetrics {
         );
         registry.register(
             "events_ignored",
-            "Entries without effect: not understood, or none needed",
+            "Entries without effect: not understood, none needed, or lost by Redis after they were read",
             metrics.ignored.clone(),
         );
         registry.register(
@@ -165,7 +165,10 @@ impl Reactions {
 impl BatchHandler for Reactions {
     async fn handle(&self, entries: &[Entry]) -> Vec<Delivery> {
         let read: Vec<_> = entries.iter().map(|entry| self.read(entry)).collect();
-        let requests = entries.iter().zip(&read).filter_map(|(entry, read)| request(entry, read.as_ref().ok()?));
+        let requests = entries
+            .iter()
+            .zip(&read)
+            .filter_map(|(entry, read)| request(entry, read.as_ref().ok()?));
         let requests: Vec<Request<'_>> = requests.collect();
         let mut answers = self.reservations.ask(&requests).await.into_iter();
         let outcomes = entries.iter().zip(&read).map(|(entry, read)| {

@@ -1,5 +1,5 @@
 //! Reservations: one script, one effect. The scripts decide; `shopwright_domain::reservation` says what they must decide.
-//! Touches the keys of inventory only.
+//! Writes the keys of inventory only; of payments' stream the scripts look for the entry that asks.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub struct Outcome {
     pub alarm: bool,
 }
 
-/// A failure. The request had no effect, or its effect is not known; it can be made again.
+/// A failure. The request had no effect, or its effect is not known; it can be made again, unless its entry is lost.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReservationError {
     /// Redis failed or refused.

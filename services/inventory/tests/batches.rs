@@ -272,7 +272,9 @@ async fn one_entry_that_fails_hurts_no_other_of_its_batch() {
         OrderEvent::Completed(good),
         OrderEvent::Placed(placed(late, &[line(product, 1)])),
     ];
-    let outcomes = reactions(shop.reservations()).handle(&entries(&shop, &events).await).await;
+    let outcomes = reactions(shop.reservations())
+        .handle(&entries(&shop, &events).await)
+        .await;
     let (done, retry) = (Outcome::Done, Outcome::Retry);
     assert_eq!(outcomes, [done, retry, retry, retry, done, done]);
     assert_eq!(shop.stock(product).await, (9, 2));

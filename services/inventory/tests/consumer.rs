@@ -101,7 +101,9 @@ async fn every_event_redelivered_and_reordered_has_no_second_effect() {
                 _ => OrderEvent::Refunded(order),
             };
             // One at a time: the order within one history is what is tried.
-            let handled = reactions(shop.reservations()).handle(&[entry(&shop, &event).await]).await;
+            let handled = reactions(shop.reservations())
+                .handle(&[entry(&shop, &event).await])
+                .await;
             assert_eq!(handled, [Outcome::Done]);
         }
         cases.push((product, sold, held));

@@ -6,7 +6,6 @@ use shopwright_domain::reservation::Reservation;
 use crate::entry::Entry;
 use crate::model::{Answered, Granted, ShopModel};
 use crate::provider::{call_charge, call_refund, call_stop};
-use crate::sample::Slot;
 use crate::step::{asks_to_charge, deliver, happen, receive_all};
 use crate::table::Cause;
 use crate::world::{Charge, Saga, World};
@@ -14,55 +13,24 @@ use crate::world::{Charge, Saga, World};
 /// More than any order needs; reached only by going in circles.
 const MOST_STEPS: u32 = 200;
 
-/// Where everything comes to by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// Every order has ended, stock and money are exact.
-    Settled,
-    /// So it is, but for orders that ask for ever for money that is back already: see [`asks_for_ever`].
-    AsksForEver,
-    /// Neither.
-    Unsettled,
-}
-
-/// Every order can end, but for those whose end Redis's lost writes took: see [`is_stuck_by_loss`].
+/// Every entry is delivered and acknowledged, the provider answers, time passes, until every order has ended and stock and money
+/// are exact. Of what dead or paused processes hold nothing is used, so nothing depends on their coming back.
 pub fn can_settle(model: &ShopModel, world: &World) -> bool {
-    end(model, world) != End::Unsettled
-}
-
-/// Money went back for a wish of staff that Redis has forgotten. An order that is called off later asks for more than the
-/// provider has, and asks for ever; people have to see to it.
-pub fn is_stuck_by_loss(model: &ShopModel, world: &World) -> bool {
-    world.came_back() && end(model, world) == End::AsksForEver
-}
-
-/// Every entry is delivered and acknowledged, the provider answers, time passes. Of what dead or paused processes hold
-/// nothing is used, so nothing depends on their coming back.
-fn end(model: &ShopModel, world: &World) -> End {
     let (mut world, mut has_been_due) = (*world, [false; 2]);
     // What is remembered is ever further on, and ever longer: a circle is noticed when it has been entered and gone round.
     let (mut remembered, mut until) = ((world, has_been_due), 1);
     for steps in 1..=MOST_STEPS {
-        let is_quiet = !go_on(model, &mut world, &mut has_been_due);
-        if is_quiet && is_settled(model, &world, has_ended) {
-            return End::Settled;
+        if !go_on(model, &mut world, &mut has_been_due) {
+            return is_settled(model, &world);
         }
-        if is_quiet || remembered == (world, has_been_due) {
-            let has_ended_or_asks = |model: &ShopModel, world: &World, saga: &Saga| {
-                has_ended(model, world, saga) || asks_for_ever(model, world, saga)
-            };
-            let is_settled_otherwise = !is_quiet && is_settled(model, &world, has_ended_or_asks);
-            return if is_settled_otherwise {
-                End::AsksForEver
-            } else {
-                End::Unsettled
-            };
+        if remembered == (world, has_been_due) {
+            return false;
         }
         if steps == until {
             (remembered, until) = ((world, has_been_due), 2 * until);
         }
     }
-    End::Unsettled
+    false
 }
 
 /// The next thing happens to each order. False when nothing is left to happen.
@@ -127,7 +95,7 @@ fn work(model: &ShopModel, world: &mut World, saga: usize, entry: Entry) {
     world.sagas[saga].stored.entries.acknowledge(entry);
 }
 
-fn is_settled(model: &ShopModel, world: &World, is_at_its_end: impl Fn(&ShopModel, &World, &Saga) -> bool) -> bool {
+fn is_settled(model: &ShopModel, world: &World) -> bool {
     let held = |saga: &&Saga| saga.stored.reservation == Reservation::Reserved;
     let sold = world
         .sagas
@@ -138,7 +106,7 @@ fn is_settled(model: &ShopModel, world: &World, is_at_its_end: impl Fn(&ShopMode
         && world.stock.reserved == 0
         && world.sagas.iter().filter(held).count() == 0
         && on_hand == Ok(1 - sold.count().min(1))
-        && world.sagas.iter().all(|saga| is_at_its_end(model, world, saga))
+        && world.sagas.iter().all(|saga| has_ended(model, world, saga))
 }
 
 /// Nothing due, nothing pending, and the order's money is the provider's. What an order knew before Redis forgot, and was
@@ -163,28 +131,4 @@ fn has_ended(model: &ShopModel, world: &World, saga: &Saga) -> bool {
         && facts.refund_open == 0
         && fits_stock
         && (agrees || may_differ)
-}
-
-/// Nothing is left of the order but its whole refund, which is more than the provider has, because a refund that staff asked
-/// for went back and is forgotten.
-fn asks_for_ever(model: &ShopModel, world: &World, saga: &Saga) -> bool {
-    let Saga { stored, book, .. } = saga;
-    let Some(order) = stored.order else { return false };
-    let facts = model.table.facts(order);
-    let of_staff = [Slot::Part, Slot::Rest];
-    let is_forgotten = |slot: Slot| book.granted & slot.bit() != 0 && stored.refunds[slot as usize] == 0;
-    let refund = |slot: Slot| model.table.refund(stored.refunds[slot as usize]);
-    let is_open = |slot: Slot| refund(slot).is_some_and(|refund| refund.is_open);
-    let mut other_entries = stored.entries;
-    other_entries.acknowledge(Entry::Refund(Slot::Whole));
-    world.came_back()
-        && facts.state == State::Paid
-        && facts.stock_settled
-        && stored.reservation == Reservation::Released
-        && other_entries.is_empty()
-        && refund(Slot::Whole).is_some_and(|whole| !whole.is_booked)
-        && !of_staff.into_iter().any(is_open)
-        && of_staff.into_iter().any(is_forgotten)
-        && facts.captured == book.captured
-        && facts.refunded < book.refunded
 }

@@ -176,7 +176,9 @@ impl ShopModel {
                 }
             }
         }
-        let lost = Entry::ALL.into_iter().filter(|entry| !entry.is_job() && hands.lost & entry.bit() != 0);
+        let lost = Entry::ALL
+            .into_iter()
+            .filter(|entry| !entry.is_job() && hands.lost & entry.bit() != 0);
         actions.extend(lost.map(|entry| Action::DeliverLost(saga, entry)));
         let held = Reply::ALL.into_iter().filter(|reply| hands.replies & reply.bit() != 0);
         actions.extend(held.map(|reply| Action::Receive(saga, reply)));

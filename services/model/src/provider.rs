@@ -65,11 +65,14 @@ pub fn call_refund(
     answered: Answered,
 ) {
     let saga = &mut world.sagas[saga];
-    let (book, amount) = (&mut saga.book, saga.hands.may_refund[slot as usize]);
+    let (book, mut amount) = (&mut saga.book, saga.hands.may_refund[slot as usize]);
+    if slot == Slot::Whole && model.rules.asks_for_what_is_left() {
+        amount = book.captured.saturating_sub(book.refunded);
+    }
     let has_keys = model.rules.is_known_again(Key::Refund);
     let is_known = has_keys && book.granted & slot.bit() != 0;
     let is_too_much = has_keys && book.refunded + amount > book.captured;
-    let is_refused = book.refused & slot.bit() != 0 || is_too_much;
+    let is_refused = book.refused & slot.bit() != 0 || is_too_much || book.captured == 0;
     if !is_known && !is_refused {
         if granted == Granted::Yes {
             book.granted |= slot.bit();

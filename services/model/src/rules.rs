@@ -54,6 +54,11 @@ pub trait Rules: std::fmt::Debug + Send + Sync {
         true
     }
 
+    /// Is it also compared when the order changed last? After Redis has lost writes a version can come again by another way.
+    fn compares_times(&self) -> bool {
+        true
+    }
+
     /// Is an entry acknowledged only when its effect is there?
     fn acknowledges_after_effect(&self) -> bool {
         true
@@ -66,6 +71,11 @@ pub trait Rules: std::fmt::Debug + Send + Sync {
 
     /// Does the provider look the key up, and is a repeated call made under the same one?
     fn is_known_again(&self, _key: Key) -> bool {
+        true
+    }
+
+    /// Is the provider asked for all that is left of a charge where all of it is to go back, whatever the order knows of?
+    fn asks_for_what_is_left(&self) -> bool {
         true
     }
 

@@ -155,7 +155,8 @@ fn rest_id() -> RefundId {
 /// The order without its counters and times, so that there are finitely many.
 ///
 /// Sound, because rules only write these members, or compare them in one way that is asked for explicitly:
-/// - `version` is compared by storage, never by rules. Here whoever is about to store knows whether somebody else has.
+/// - `version` and `updated_at` are compared by storage, for being the same, and never by rules. Here whoever is about to
+///   store knows whether somebody else has, and whether Redis has lost the order as it was read.
 /// - `attempts` makes the next wait longer, and nothing else. How long a wait is does not matter where time is free.
 /// - `due_at` and `deadline_at` are compared with `now` when something may be due. Here whatever has a due time may be due
 ///   at once, with the deadline passed or not, and [`at_time`] says which.

@@ -134,7 +134,7 @@ pub const ROLLBACK: Scope = Scope {
         Sight::OrderLost,
         Sight::ChargeOrphaned,
         Sight::RefundForgotten,
-        Sight::StuckByLoss,
+        Sight::RefundedAfterForgetting,
         Sight::AcknowledgedForNothing,
         Sight::CompletedAfterLoss,
     ],
@@ -152,6 +152,18 @@ pub const ROLLBACK_OF_TWO: Scope = Scope {
     acknowledged_apart: false,
     answered_apart: false,
     sights: &[Sight::CompletedAfterLoss, Sight::PieceGone, Sight::ChargedAfterwards],
+    ..QUIET
+};
+
+/// One order, a Redis that loses its last writes, and somebody who decided before that and stores after. What staff and the
+/// provider can do besides is in [`ROLLBACK`] and [`SLOW`].
+pub const SLOW_ROLLBACK: Scope = Scope {
+    name: "slow rollback",
+    somebody_is_slow: true,
+    disk_lags: true,
+    acknowledged_apart: false,
+    answered_apart: false,
+    sights: &[Sight::AcknowledgedForNothing, Sight::CompletedAfterLoss],
     ..QUIET
 };
 
@@ -176,4 +188,4 @@ pub fn named(names: &[String]) -> Result<Vec<Scope>, UnknownScope> {
 pub struct UnknownScope(String);
 
 /// All of them.
-pub const SCOPES: [Scope; 5] = [TWO_ORDERS, PROVIDER, SLOW, ROLLBACK, ROLLBACK_OF_TWO];
+pub const SCOPES: [Scope; 6] = [TWO_ORDERS, PROVIDER, SLOW, ROLLBACK, ROLLBACK_OF_TWO, SLOW_ROLLBACK];

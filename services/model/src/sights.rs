@@ -5,8 +5,8 @@ use shopwright_domain::order::State;
 use shopwright_domain::reservation::Reservation;
 use stateright::Property;
 
-use crate::calm::is_stuck_by_loss;
 use crate::model::ShopModel;
+use crate::sample::Slot;
 use crate::world::{Charge, Saga, World};
 
 /// A case.
@@ -32,8 +32,8 @@ pub enum Sight {
     ChargeOrphaned,
     /// Staff's refund is forgotten, the money is back.
     RefundForgotten,
-    /// Such an order was called off, and asks for ever for money that is back already.
-    StuckByLoss,
+    /// Such an order was called off, and all of its money went back all the same.
+    RefundedAfterForgetting,
     /// An acknowledgement came to a Redis that had lost what was acknowledged, and the order completed all the same.
     AcknowledgedForNothing,
     /// Redis lost writes about an order, which completed all the same.
@@ -95,7 +95,17 @@ impl Sight {
                     })
                 })
             }
-            Self::StuckByLoss => Property::sometimes("loss: asks for ever for what is back already", is_stuck_by_loss),
+            Self::RefundedAfterForgetting => Property::sometimes(
+                "seen: a refund is forgotten, and then all of the money goes back",
+                |model, world| {
+                    any(model, world, |saga, state| {
+                        let of_staff = Slot::Part.bit() | Slot::Rest.bit();
+                        let is_known =
+                            saga.stored.refunds[Slot::Part as usize] + saga.stored.refunds[Slot::Rest as usize] > 0;
+                        state == State::Refunded && saga.book.granted & of_staff != 0 && !is_known
+                    })
+                },
+            ),
             Self::CompletedAfterLoss => {
                 Property::sometimes("seen: completed after losing writes", |model, world: &World| {
                     world.came_back() && any(model, world, |_, state| state == State::Completed)

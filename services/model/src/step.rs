@@ -10,7 +10,7 @@ use crate::model::{Action, ShopModel};
 use crate::provider::{call_charge, call_refund, call_stop, look_up};
 use crate::sample::Slot;
 use crate::table::{Cause, OrderNumber, RefundNumber, Verdict};
-use crate::world::{Breach, Disk, Pause, Reply, Saga, Stored, World};
+use crate::world::{Breach, Disk, Pause, Reply, Saga, Standing, Stored, World};
 
 /// The world afterwards; the same when nothing comes of it.
 pub fn take(model: &ShopModel, mut world: World, action: Action) -> World {
@@ -182,14 +182,19 @@ fn store(model: &ShopModel, world: &mut World, saga: usize, verdict: Verdict) {
         Verdict::Advance(advance) => {
             let breach = stored.order.and_then(|order| breach(model, order, advance.order));
             stored.order = Some(advance.order);
-            if let Some(pause) = &mut world.pause {
-                pause.is_outdated |= usize::from(pause.saga) == saga;
+            if let Some(pause) = &mut world.pause
+                && usize::from(pause.saga) == saga
+            {
+                pause.standing = match pause.standing {
+                    Standing::MayFitAgain => Standing::Fits,
+                    Standing::Fits | Standing::Outdated => Standing::Outdated,
+                };
             }
             stored.entries.add(advance.entries);
             if let Some(refund) = model.table.refund(advance.refund) {
                 let was = std::mem::replace(&mut stored.refunds[refund.slot as usize], advance.refund);
                 let is_reopened = refund.slot == Slot::Whole && refund.is_open;
-                if is_reopened && has_another_id(model, &world.sagas[saga], was, came_back) {
+                if is_reopened && has_another_id(model, &world.sagas[saga], was) {
                     forget_whole_refund(&mut world.sagas[saga]);
                 }
             }
@@ -200,13 +205,12 @@ fn store(model: &ShopModel, world: &mut World, saga: usize, verdict: Verdict) {
 
 /// Is the whole refund, which was that document, opened under an id that the provider has never seen? Its id is made of the
 /// number of refunds before it. So after lost writes the provider may know it already, and has then not refused it.
-fn has_another_id(model: &ShopModel, saga: &Saga, was: RefundNumber, came_back: bool) -> bool {
+fn has_another_id(model: &ShopModel, saga: &Saga, was: RefundNumber) -> bool {
     let follows_refusal = model
         .table
         .refund(was)
         .is_some_and(|was| !was.is_open && !was.is_booked);
-    let is_refused = saga.book.refused & Slot::Whole.bit() != 0;
-    (follows_refusal && is_refused) || (came_back && model.table.whole_id_follows_version())
+    follows_refusal && saga.book.refused & Slot::Whole.bit() != 0
 }
 
 /// A whole refund that follows a refused one has another id. What is still held or answered under the old one concerns a
@@ -273,7 +277,7 @@ fn read(world: &mut World, saga: usize, cause: Cause, entry: Option<Entry>) {
         saga: u8::from(saga == 1),
         read,
         cause,
-        is_outdated: false,
+        standing: Standing::Fits,
         entry,
     });
 }
@@ -282,7 +286,7 @@ fn store_late(model: &ShopModel, world: &mut World) {
     let Some(pause) = world.pause.take() else { return };
     let saga = usize::from(pause.saga);
     // A refused store leaves the entry in hand; deciding anew is another delivery.
-    if !pause.is_outdated || !model.rules.compares_versions() {
+    if pause.standing == Standing::Fits || !model.rules.compares_versions() {
         store(model, world, saga, model.table.verdict(pause.read, pause.cause));
         if let Some(entry) = pause.entry {
             world.sagas[saga].stored.entries.handle(entry);
@@ -304,5 +308,23 @@ fn come_back(model: &ShopModel, world: &mut World) {
         }
         world.stock = stock;
         world.disk = Disk::ComesBack;
+        world.pause = world.pause.and_then(|pause| after_loss(model, pause, &world.sagas));
     }
+}
+
+/// Somebody who had read an order before Redis forgot. What was decided still fits an order that is as it was read; one that is
+/// not comes to the same version again at another time (`docs/model.md` says when not). Nothing follows from an entry that is
+/// gone.
+fn after_loss(model: &ShopModel, pause: Pause, sagas: &[Saga; 2]) -> Option<Pause> {
+    let stored = &sagas[usize::from(pause.saga)].stored;
+    let is_lost = |entry: Entry| !entry.is_job() && !stored.entries.has(entry);
+    if pause.entry.is_some_and(is_lost) && model.rules.acts_only_on_entries_that_are_there() {
+        return None;
+    }
+    let standing = match stored.order {
+        Some(order) if order == pause.read => Standing::Fits,
+        _ if pause.standing == Standing::Fits && !model.rules.compares_times() => Standing::MayFitAgain,
+        _ => Standing::Outdated,
+    };
+    Some(Pause { standing, ..pause })
 }

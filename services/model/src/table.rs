@@ -150,7 +150,6 @@ pub struct Table {
     refund_facts: Vec<RefundFacts>,
     verdicts: Vec<Vec<Verdict>>,
     placed: OrderNumber,
-    whole_id_follows_version: bool,
 }
 
 impl Table {
@@ -163,7 +162,6 @@ impl Table {
             refund_facts: Vec::new(),
             verdicts: Vec::new(),
             placed: 0,
-            whole_id_follows_version: false,
         };
         table.placed = table.number_of(rules, sample.place().order)?;
         loop {
@@ -180,12 +178,6 @@ impl Table {
     /// The placed order.
     pub const fn placed(&self) -> OrderNumber {
         self.placed
-    }
-
-    /// Does the whole refund's id depend on the order's version? Then one that is opened again by an order that has lost
-    /// writes has another id.
-    pub const fn whole_id_follows_version(&self) -> bool {
-        self.whole_id_follows_version
     }
 
     /// How many distinct orders there are.
@@ -229,12 +221,6 @@ impl Table {
                 Ok(Outcome::Stay(Stay::Contradiction)) => Verdict::Contradiction,
                 Ok(Outcome::Stay(_)) | Err(_) => Verdict::Stay,
                 Ok(Outcome::Advance(decision)) => {
-                    let later = Order { version: 2, ..order };
-                    if let Ok(Outcome::Advance(other)) = rules.decide(&later, &input, NOW, &sample.policy) {
-                        let id = |refund: &Refund| refund.id;
-                        self.whole_id_follows_version |=
-                            other.refund.as_ref().map(id) != decision.refund.as_ref().map(id);
-                    }
                     let events = decision.events.iter().filter_map(Entry::of_event);
                     let jobs = decision.jobs.iter().filter_map(Entry::of_job);
                     Verdict::Advance(Advance {

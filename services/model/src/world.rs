@@ -182,10 +182,21 @@ pub struct Pause {
     pub read: OrderNumber,
     /// What happened to it.
     pub cause: Cause,
-    /// Somebody else has stored since: the order has another version now.
-    pub is_outdated: bool,
+    /// Is the order still the one that was read?
+    pub standing: Standing,
     /// The entry in hand, which counts as handled once that is stored.
     pub entry: Option<Entry>,
+}
+
+/// Whether a decision still fits the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// The order is as it was read.
+    Fits,
+    /// Somebody else has stored since, or Redis has lost the order as it was read: it has another version or another time.
+    Outdated,
+    /// Redis has lost the order as it was read, and nobody compares times: it may come to the same version again.
+    MayFitAgain,
 }
 
 /// Where Redis would come back to after a crash.

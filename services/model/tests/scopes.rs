@@ -38,6 +38,11 @@ fn a_redis_that_loses_its_last_writes() {
 }
 
 #[test]
+fn a_redis_that_loses_writes_after_somebody_decided() {
+    holds(scope::SLOW_ROLLBACK, 500_000);
+}
+
+#[test]
 fn a_redis_that_forgets_who_got_the_piece() {
     holds(scope::ROLLBACK_OF_TWO, 1_000_000);
 }

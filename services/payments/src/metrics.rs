@@ -22,7 +22,7 @@ struct CallLabels {
 pub struct Metrics {
     entered: Family<StateLabel, Counter>,
     calls: Family<CallLabels, Counter>,
-    /// Decisions that met another version.
+    /// Decisions that met another order than they were made for.
     pub conflicts: Counter,
     /// Inputs that cannot have happened.
     pub contradictions: Counter,
@@ -56,7 +56,7 @@ impl Metrics {
         );
         registry.register(
             "order_conflicts",
-            "Decisions that met another version",
+            "Decisions that met another order than they were made for",
             metrics.conflicts.clone(),
         );
         registry.register(

@@ -9,7 +9,7 @@ use shopwright_domain::order::Input;
 use shopwright_kit::crash;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{ActError, Actor, Occurrence};
+use crate::act::{ActError, Actor, OrderInput};
 use crate::store::StoreError;
 
 /// How long others leave alone what was taken. A change of the order puts the real due time in its place.
@@ -54,7 +54,7 @@ pub async fn sweep(actor: &Actor) -> Result<usize, Arc<ActError>> {
     let mut due = Vec::with_capacity(members.len());
     for member in &members {
         if let Ok(id) = member.parse::<OrderId>() {
-            due.push(Occurrence {
+            due.push(OrderInput {
                 order: id,
                 input: Input::Due,
                 entry: None,
@@ -67,7 +67,7 @@ pub async fn sweep(actor: &Actor) -> Result<usize, Arc<ActError>> {
     let answers = actor.act_all(&due).await;
     crash::point("payments.sweep.after_store");
     let mut outage = None;
-    for (Occurrence { order: id, .. }, answer) in due.iter().zip(answers) {
+    for (OrderInput { order: id, .. }, answer) in due.iter().zip(answers) {
         match answer.as_ref().map_err(AsRef::as_ref) {
             Ok(()) => {}
             Err(ActError::Missing) => {

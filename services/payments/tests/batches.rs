@@ -8,14 +8,12 @@
 
 mod support;
 
-use shopwright_domain::access::User;
 use shopwright_domain::events::StockEvent;
 use shopwright_domain::ids::OrderId;
 use shopwright_domain::order::{ChargeAnswer, Input, Order, RefundAnswer, State};
 use shopwright_payments::act::{Actor, Happening};
 use shopwright_payments::consume::StockHandler;
-use shopwright_payments::metrics::Metrics;
-use shopwright_payments::store::{ADVANCE, Store};
+use shopwright_payments::store::ADVANCE;
 use shopwright_payments::sweep::sweep;
 use shopwright_streams::consume::{BatchHandler, Entry, Outcome};
 use support::{Shop, order, patient, placed, reserved, reserving};
@@ -48,14 +46,6 @@ async fn be_faster(shop: &Shop, id: OrderId, times: u32) {
         .unwrap();
 }
 
-fn actor_with(shop: &Shop, script: &str) -> Actor {
-    Actor {
-        store: Store::with_advance(shop.redis(User::Payments), shop.keys.clone(), script),
-        policy: patient(),
-        metrics: Metrics::default(),
-    }
-}
-
 async fn too_late(actor: &Actor) -> Order {
     let order = placed(actor, 2).await;
     for happening in [
@@ -72,7 +62,7 @@ async fn too_late(actor: &Actor) -> Order {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_in_the_middle_of_a_batch_is_decided_again() {
     let shop = Shop::start().await;
-    let actor = actor_with(&shop, &with_an_intruder(&shop));
+    let actor = shop.actor_with(&with_an_intruder(&shop));
     let handler = StockHandler::new(actor.clone());
     let (mut ids, mut entries) = (Vec::new(), Vec::new());
     for _ in 0..7 {
@@ -158,7 +148,7 @@ async fn entries_of_one_order_are_taken_in_one_after_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_changes_of_one_order_meet_a_conflict_together() {
     let shop = Shop::start().await;
-    let actor = actor_with(&shop, &with_an_intruder(&shop));
+    let actor = shop.actor_with(&with_an_intruder(&shop));
     let handler = StockHandler::new(actor.clone());
     let order = too_late(&actor).await;
     // Too late, and nothing settled yet: the one notes it, the other asks for the money again.

@@ -16,7 +16,7 @@ use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::money::Money;
 use shopwright_domain::order::{ChargeAnswer, Policy, RefundAnswer, State};
 use shopwright_payments::consume::JobHandler;
-use shopwright_payments::provider::{Provider, Simulated};
+use shopwright_payments::provider::{GiveBack, Provider, Simulated};
 use support::{Inventory, Running, Shop, at_rest, order, patient, placed};
 
 /// When a call gets lost on its way.
@@ -62,8 +62,8 @@ impl Provider for Mute {
         self.over(key, self.book.lookup(key)).await
     }
 
-    async fn refund(&self, id: RefundId, key: OrderId, money: Money) -> RefundAnswer {
-        self.over(key, self.book.refund(id, key, money)).await
+    async fn refund(&self, id: RefundId, key: OrderId, what: GiveBack) -> RefundAnswer {
+        self.over(key, self.book.refund(id, key, what)).await
     }
 }
 

@@ -19,7 +19,7 @@ use shopwright_domain::lines::PricedLine;
 use shopwright_domain::money::{Amount, Money};
 use shopwright_domain::order::{ChargeAnswer, Input, Outcome, RefundAnswer, State, decide, place};
 use shopwright_payments::act::Happening;
-use shopwright_payments::provider::Provider;
+use shopwright_payments::provider::{GiveBack, Provider};
 use shopwright_payments::store::{ADVANCE, Committed, StoreError};
 use support::{Shop, order, patient, placed, placing, reserved};
 
@@ -333,6 +333,7 @@ async fn racing_refunds_never_give_back_more_than_was_taken() {
         amount: Amount::new(amount).unwrap(),
         currency: "EUR".parse().unwrap(),
     };
+    let part = |amount| GiveBack::Amount(money(amount));
     let key = OrderId::generate();
     let providers: Vec<_> = (0..8).map(|_| shop.provider(Duration::ZERO)).collect();
     assert_eq!(providers[0].charge(key, money(500)).await, ChargeAnswer::Charged);
@@ -342,13 +343,13 @@ async fn racing_refunds_never_give_back_more_than_was_taken() {
         "another amount under the same key"
     );
     let id = RefundId::of_whole(key, 1);
-    let answers = join_all(providers.iter().map(|provider| provider.refund(id, key, money(200)))).await;
+    let answers = join_all(providers.iter().map(|provider| provider.refund(id, key, part(200)))).await;
     assert!(answers.iter().all(|answer| *answer == RefundAnswer::Succeeded));
     assert_eq!(shop.book(key).await.2, 200, "once for this refund");
     let others = join_all(
         providers
             .iter()
-            .map(|provider| provider.refund(RefundId::generate(), key, money(200))),
+            .map(|provider| provider.refund(RefundId::generate(), key, part(200))),
     )
     .await;
     assert_eq!(
@@ -361,7 +362,7 @@ async fn racing_refunds_never_give_back_more_than_was_taken() {
     assert_eq!(shop.book(key).await.2, 400);
     assert_eq!(
         providers[0]
-            .refund(RefundId::generate(), OrderId::generate(), money(1))
+            .refund(RefundId::generate(), OrderId::generate(), part(1))
             .await,
         RefundAnswer::Failed
     );
@@ -376,22 +377,75 @@ async fn a_refused_refund_is_refused_for_ever_under_its_key() {
         amount: Amount::new(amount).unwrap(),
         currency: "EUR".parse().unwrap(),
     };
+    let part = |amount| GiveBack::Amount(money(amount));
     let (key, early) = (OrderId::generate(), RefundId::generate());
-    assert_eq!(provider.refund(early, key, money(200)).await, RefundAnswer::Failed);
+    assert_eq!(provider.refund(early, key, part(200)).await, RefundAnswer::Failed);
     assert_eq!(provider.charge(key, money(500)).await, ChargeAnswer::Charged);
     for _ in 0..2 {
-        assert_eq!(provider.refund(early, key, money(200)).await, RefundAnswer::Failed);
+        assert_eq!(provider.refund(early, key, part(200)).await, RefundAnswer::Failed);
     }
     let refused = RefundId::generate();
     shop.inject("refused").await;
     for _ in 0..2 {
-        assert_eq!(provider.refund(refused, key, money(200)).await, RefundAnswer::Failed);
+        assert_eq!(provider.refund(refused, key, part(200)).await, RefundAnswer::Failed);
     }
     let other = RefundId::generate();
     for _ in 0..2 {
-        assert_eq!(provider.refund(other, key, money(200)).await, RefundAnswer::Succeeded);
+        assert_eq!(provider.refund(other, key, part(200)).await, RefundAnswer::Succeeded);
     }
     // Another amount under the same key is another question.
-    assert_eq!(provider.refund(other, key, money(100)).await, RefundAnswer::Unknown);
+    assert_eq!(provider.refund(other, key, part(100)).await, RefundAnswer::Unknown);
     assert_eq!(shop.book(key).await, (Some("charged".into()), 500, 200));
+}
+
+/// All that is left, however much of it went back before, and once for its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_is_what_is_left_of_the_charge() {
+    let shop = Shop::start().await;
+    let money = |amount| Money {
+        amount: Amount::new(amount).unwrap(),
+        currency: "EUR".parse().unwrap(),
+    };
+    let provider = shop.provider(Duration::ZERO);
+    let nothing = OrderId::generate();
+    let answer = provider.refund(RefundId::generate(), nothing, GiveBack::Rest).await;
+    assert_eq!(answer, RefundAnswer::Failed, "nothing was charged");
+
+    let key = OrderId::generate();
+    assert_eq!(provider.charge(key, money(500)).await, ChargeAnswer::Charged);
+    let part = GiveBack::Amount(money(200));
+    assert_eq!(
+        provider.refund(RefundId::generate(), key, part).await,
+        RefundAnswer::Succeeded
+    );
+    let whole = RefundId::of_whole(key, 0);
+    shop.inject("refused").await;
+    let providers: Vec<_> = (0..8).map(|_| shop.provider(Duration::ZERO)).collect();
+    let answers = join_all(
+        providers
+            .iter()
+            .map(|provider| provider.refund(whole, key, GiveBack::Rest)),
+    )
+    .await;
+    assert!(
+        answers.iter().all(|answer| *answer == RefundAnswer::Failed),
+        "a refusal stands"
+    );
+    assert_eq!(shop.book(key).await.2, 200);
+    for refunds in [1, 1, 2] {
+        let whole = RefundId::of_whole(key, refunds);
+        let answers = join_all(
+            providers
+                .iter()
+                .map(|provider| provider.refund(whole, key, GiveBack::Rest)),
+        )
+        .await;
+        assert!(answers.iter().all(|answer| *answer == RefundAnswer::Succeeded));
+        assert_eq!(shop.book(key).await, (Some("charged".into()), 500, 500));
+    }
+    assert_eq!(
+        provider.refund(RefundId::of_whole(key, 1), key, part).await,
+        RefundAnswer::Unknown,
+        "another question under the same key"
+    );
 }

@@ -52,10 +52,12 @@ pub(crate) struct ReservationBook {
     pub(crate) lines: Vec<PricedLine>,
 }
 
-/// The provider's hash about a charge; empty where it was never asked.
+/// The provider's hash about a charge or a refund; empty where it was never asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ChargeBook {
     pub(crate) state: String,
+    /// A refund of all that was left, whatever that was.
+    pub(crate) is_rest: bool,
     pub(crate) amount: i64,
     pub(crate) captured: i64,
     pub(crate) refunded: i64,
@@ -67,6 +69,7 @@ impl ChargeBook {
         let number = |name: &str| fields.get(name).map_or(Some(0), |text| text.parse().ok());
         Some(Self {
             state: fields.get("state").cloned().unwrap_or_default(),
+            is_rest: fields.get("asked").is_some_and(|asked| asked == "rest"),
             amount: number("amount")?,
             captured: number("captured")?,
             refunded: number("refunded")?,
@@ -80,6 +83,8 @@ pub(crate) struct RefundBook {
     pub(crate) document: Document<Refund>,
     pub(crate) provider_state: String,
     pub(crate) provider_amount: i64,
+    /// It was asked for all that was left, and gave so much.
+    pub(crate) is_rest: bool,
 }
 
 /// Everything about one order.

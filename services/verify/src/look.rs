@@ -90,6 +90,7 @@ fn assemble(id: OrderId, shop: Vec<Value>, provider: Vec<Value>) -> Result<Order
             document: Document::read(document),
             provider_state: book.state,
             provider_amount: book.amount,
+            is_rest: book.is_rest,
         })
     });
     Ok(OrderBooks {

@@ -1,5 +1,5 @@
-//! Orders: what one is, and ([`decide`]) what becomes of it. The only place with order rules; storage compares versions
-//! and writes what was decided here.
+//! Orders: what one is, and ([`decide`]) what becomes of it. The only place with order rules; storage compares
+//! version and time of the last change, and writes what was decided here.
 
 use serde::{Deserialize, Serialize};
 
@@ -258,6 +258,12 @@ impl Order {
     /// May the provider be asked to charge it? Only when that is on record.
     pub fn may_charge(&self) -> bool {
         self.state == State::Charging && !self.stop
+    }
+
+    /// Is all of the captured money to go back, as nothing was sold for it? Then the provider is asked for all that is left:
+    /// after Redis has lost writes, more may be back than the order knows.
+    pub fn returns_all(&self) -> bool {
+        self.state == State::Paid
     }
 
     /// Captured and neither back nor on its way back.

@@ -257,11 +257,7 @@ impl Shop {
 }
 
 /// Makes one request.
-pub async fn ask_once(
-    reservations: &Reservations,
-    entry: EntryId,
-    ask: Ask<'_>,
-) -> Result<Outcome, ReservationError> {
+pub async fn ask_once(reservations: &Reservations, entry: EntryId, ask: Ask<'_>) -> Result<Outcome, ReservationError> {
     let event = meta();
     let request = Request { ask, entry, event };
     reservations.ask(&[request]).await.pop().unwrap()

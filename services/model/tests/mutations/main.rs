@@ -3,12 +3,11 @@
 
 use shopwright_domain::UnixMilliseconds;
 use shopwright_domain::events::RejectionReason;
-use shopwright_domain::ids::{ProductId, RefundId};
-use shopwright_domain::jobs::{Job, RefundJob};
+use shopwright_domain::ids::ProductId;
 use shopwright_domain::lines::{Line, PricedLine};
 use shopwright_domain::money::Currency;
 use shopwright_domain::order::{
-    ChargeAnswer, Decision, Input, Order, Outcome, Policy, RefundAnswer, RefundState, Refusal, State, decide,
+    ChargeAnswer, Decision, Input, Order, Outcome, Policy, RefundAnswer, Refusal, State, decide,
 };
 use shopwright_domain::reservation::{Offer, Request, Reservation, Step, judge, step};
 use shopwright_model::{Rules, Scope, invariants, refute, scope};
@@ -236,45 +235,26 @@ fn mutation_no_due_time_after_cancel_is_noticed() {
     is_noticed(ForgetsToRelease, scope::PROVIDER, DUE);
 }
 
-/// The id of a whole refund was once made of the order's version: after lost writes the provider refused the second id for
-/// ever, since nothing was left to give back.
+/// What the order knows of is asked for, and not what the provider has left: once a refund of staff is forgotten, that is too
+/// much for ever.
 #[derive(Debug)]
-struct RefundsByVersion;
+struct AsksForWhatItKnows;
 
-impl Rules for RefundsByVersion {
-    fn decide(&self, order: &Order, input: &Input, now: UnixMilliseconds, policy: &Policy) -> Result<Outcome, Refusal> {
-        amended(decide(order, input, now, policy), |decision| {
-            let Some(refund) = &mut decision.refund else { return };
-            let is_new = refund.state == RefundState::Requested && !order.refunds.contains(&refund.id);
-            if decision.order.state != State::Paid || !is_new {
-                return;
-            }
-            let (old, new) = (refund.id, RefundId::of_whole(order.id, order.version));
-            refund.id = new;
-            let ids = decision
-                .order
-                .refunds
-                .iter_mut()
-                .chain(&mut decision.order.open_refunds);
-            for id in ids.filter(|id| **id == old) {
-                *id = new;
-            }
-            for job in &mut decision.jobs {
-                if let Job::Refund(RefundJob { refund_id, .. }) = job {
-                    *refund_id = new;
-                }
-            }
-        })
+impl Rules for AsksForWhatItKnows {
+    fn asks_for_what_is_left(&self) -> bool {
+        false
     }
 }
 
 #[test]
-fn mutation_whole_refund_named_by_version_is_noticed() {
-    is_noticed(RefundsByVersion, scope::ROLLBACK, END);
+fn mutation_whole_refund_by_what_the_order_knows_is_noticed() {
+    let scope = Scope {
+        provider_fails: false,
+        ..scope::ROLLBACK
+    };
+    is_noticed(AsksForWhatItKnows, scope, END);
 }
 
-/// What staff's forgotten refund excuses is an order that goes on asking. One that gives up is noticed, also where no other
-/// refund is ever refused.
 #[derive(Debug)]
 struct GivesUpRefused;
 
@@ -290,12 +270,13 @@ impl Rules for GivesUpRefused {
 }
 
 #[test]
-fn mutation_no_due_time_after_a_refused_refund_is_not_excused_by_lost_writes() {
-    let scope = Scope {
-        provider_fails: false,
-        ..scope::ROLLBACK
-    };
-    is_noticed(GivesUpRefused, scope, END);
+fn mutation_no_due_time_after_a_refused_refund_is_noticed() {
+    is_noticed(GivesUpRefused, scope::PROVIDER, DUE);
+}
+
+#[test]
+fn mutation_no_due_time_after_a_refused_refund_is_noticed_by_how_it_ends() {
+    is_noticed(GivesUpRefused, scope::PROVIDER, END);
 }
 
 /// Whoever had read an entry that Redis then lost goes by it: what is not paid any more is sold, what is not held is charged.
@@ -316,4 +297,19 @@ fn mutation_acting_on_lost_entries_is_noticed() {
 #[test]
 fn mutation_acting_on_lost_entries_is_noticed_by_how_it_ends() {
     is_noticed(ActsOnLostEntries, scope::ROLLBACK, END);
+}
+
+/// A version that came again is taken for the order that was read.
+#[derive(Debug)]
+struct ComparesNothingButTheVersion;
+
+impl Rules for ComparesNothingButTheVersion {
+    fn compares_times(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn mutation_comparing_nothing_but_the_version_is_noticed() {
+    is_noticed(ComparesNothingButTheVersion, scope::SLOW_ROLLBACK, ENDED);
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use shopwright_domain::UnixMilliseconds;
 use shopwright_domain::ids::OrderId;
-use shopwright_domain::order::{Decision, Input, Order, Outcome, Refusal, decide, merge_patch};
+use shopwright_domain::order::{Decision, Input, Order, Outcome, Refusal, State, Stay, decide, merge_patch};
 use shopwright_streams::EntryId;
 
 use super::{ATTEMPTS, ActError, Actor};
 use crate::store::{Committed, StoreError};
 
-/// Something that happened to an order.
+/// An input of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occurrence {
+pub struct OrderInput {
     /// Which order.
     pub order: OrderId,
     /// What happened to it.
@@ -22,7 +22,7 @@ pub struct Occurrence {
     pub entry: Option<EntryId>,
 }
 
-/// What became of one occurrence. Those that met the same error share it.
+/// What became of one input. Those that met the same error share it.
 pub type Answer = Result<(), Arc<ActError>>;
 
 /// The inputs of one order, decided one after the other on the order in memory.
@@ -32,22 +32,30 @@ struct Chain<'a> {
     decision: Option<Decision>,
     /// Every state on the way, for the counts.
     steps: Vec<Order>,
-    /// Which inputs it has taken in, and whether the rules refused one. True only once the change is stored.
-    taken: Vec<(usize, Option<Refusal>)>,
+    /// Which inputs it has taken in, and what the rules said. True only once the change is stored.
+    taken: Vec<(usize, Said)>,
     actor: &'a Actor,
 }
 
+/// What the rules said about one input.
+enum Said {
+    Change,
+    /// Nothing, of an order in this state.
+    Nothing(State, Stay),
+    No(Refusal),
+}
+
 impl Actor {
-    /// As [`act`](Self::act), for many occurrences: an answer for each, in their order. Of one order, all inputs are taken in
+    /// As [`act`](Self::act), for many inputs: an answer for each, in their order. Of one order, all inputs are taken in
     /// one after the other and stored as one change.
-    pub async fn act_all(&self, occurrences: &[Occurrence]) -> Vec<Answer> {
-        let mut answers: Vec<Option<Answer>> = vec![None; occurrences.len()];
+    pub async fn act_all(&self, inputs: &[OrderInput]) -> Vec<Answer> {
+        let mut answers: Vec<Option<Answer>> = vec![None; inputs.len()];
         for _ in 0..ATTEMPTS {
-            let open: Vec<_> = (0..occurrences.len()).filter(|index| answers[*index].is_none()).collect();
+            let open: Vec<_> = (0..inputs.len()).filter(|index| answers[*index].is_none()).collect();
             if open.is_empty() {
                 break;
             }
-            if let Err(error) = self.round(occurrences, &open, &mut answers).await {
+            if let Err(error) = self.round(inputs, &open, &mut answers).await {
                 let error = Arc::new(ActError::Store(error));
                 for index in open {
                     answers[index].get_or_insert_with(|| Err(error.clone()));
@@ -64,21 +72,21 @@ impl Actor {
     /// Reads, decides and stores once. Whoever met a conflict stays without an answer.
     async fn round(
         &self,
-        occurrences: &[Occurrence],
+        inputs: &[OrderInput],
         open: &[usize],
         answers: &mut [Option<Answer>],
     ) -> Result<(), StoreError> {
-        let (ids, indices) = by_order(occurrences, open);
+        let (ids, indices) = by_order(inputs, open);
         let loaded = self.store.load_many(&ids).await?;
         let mut changed = Vec::new();
         for (order, indices) in loaded.orders.into_iter().zip(indices) {
             let error = match order {
                 Ok(Some(order)) => {
-                    let chain = self.chain(order, occurrences, &indices, loaded.now);
+                    let chain = self.chain(order, inputs, &indices, loaded.now);
                     if chain.decision.is_some() {
                         changed.push(chain);
                     } else {
-                        chain.answer(answers);
+                        chain.answer(inputs, answers);
                     }
                     continue;
                 }
@@ -87,7 +95,7 @@ impl Actor {
             };
             fail(answers, indices, error);
         }
-        let entries: Vec<_> = changed.iter().map(|chain| chain.entries(occurrences)).collect();
+        let entries: Vec<_> = changed.iter().map(|chain| chain.entries(inputs)).collect();
         let decisions = changed.iter().zip(&entries);
         let decisions = decisions.filter_map(|(chain, entries)| Some((chain.decision.as_ref()?, entries.as_slice())));
         let decisions: Vec<_> = decisions.collect();
@@ -97,8 +105,8 @@ impl Actor {
         let committed = self.store.commit_all(&decisions).await?;
         for (chain, committed) in changed.into_iter().zip(committed) {
             match committed {
-                Ok(Committed::Stored) => chain.answer(answers),
-                Ok(Committed::EntriesLost(lost)) => self.drop_lost(&lost, &chain, occurrences, answers),
+                Ok(Committed::Stored) => chain.answer(inputs, answers),
+                Ok(Committed::EntriesLost(lost)) => self.drop_lost(&lost, &chain, inputs, answers),
                 Ok(Committed::Conflict | Committed::Known(_)) => {
                     self.metrics.conflicts.inc();
                 }
@@ -109,17 +117,11 @@ impl Actor {
     }
 
     /// What was told by entries that Redis has lost did not happen; the others of the order are decided again.
-    fn drop_lost(
-        &self,
-        lost: &[String],
-        chain: &Chain<'_>,
-        occurrences: &[Occurrence],
-        answers: &mut [Option<Answer>],
-    ) {
+    fn drop_lost(&self, lost: &[EntryId], chain: &Chain<'_>, inputs: &[OrderInput], answers: &mut [Option<Answer>]) {
         for (index, _) in &chain.taken {
-            let Occurrence { order, entry, .. } = &occurrences[*index];
+            let OrderInput { order, entry, .. } = &inputs[*index];
             if let Some(entry) = entry
-                && lost.contains(&entry.to_string())
+                && lost.contains(entry)
             {
                 self.metrics.lost.inc();
                 tracing::warn!(%order, %entry, "Redis has lost this entry after it was read; nothing follows from it");
@@ -128,7 +130,7 @@ impl Actor {
         }
     }
 
-    fn chain(&self, order: Order, occurrences: &[Occurrence], indices: &[usize], now: UnixMilliseconds) -> Chain<'_> {
+    fn chain(&self, order: Order, inputs: &[OrderInput], indices: &[usize], now: UnixMilliseconds) -> Chain<'_> {
         let mut chain = Chain {
             before: order,
             decision: None,
@@ -137,19 +139,19 @@ impl Actor {
             actor: self,
         };
         for &index in indices {
-            let input = &occurrences[index].input;
+            let input = &inputs[index].input;
             match decide(chain.order(), input, now, &self.policy) {
-                Err(refusal) => chain.taken.push((index, Some(refusal))),
+                Err(refusal) => chain.taken.push((index, Said::No(refusal))),
                 Ok(Outcome::Stay(stay)) => {
-                    self.note(chain.order(), input, stay);
-                    chain.taken.push((index, None));
+                    let state = chain.order().state;
+                    chain.taken.push((index, Said::Nothing(state, stay)));
                 }
                 Ok(Outcome::Advance(decision)) => {
                     if !chain.advance(*decision) {
                         // It and what follows stay without an answer, for another round.
                         return chain;
                     }
-                    chain.taken.push((index, None));
+                    chain.taken.push((index, Said::Change));
                 }
             }
         }
@@ -164,9 +166,11 @@ impl Chain<'_> {
     }
 
     /// The entries that told it.
-    fn entries(&self, occurrences: &[Occurrence]) -> Vec<EntryId> {
-        let entry = |(index, _): &(usize, Option<Refusal>)| occurrences[*index].entry;
-        self.taken.iter().filter_map(entry).collect()
+    fn entries(&self, inputs: &[OrderInput]) -> Vec<EntryId> {
+        self.taken
+            .iter()
+            .filter_map(|(index, _)| inputs[*index].entry)
+            .collect()
     }
 
     /// Takes one more decision in; not when that would take two documents of refunds, since a change has room for one.
@@ -183,14 +187,21 @@ impl Chain<'_> {
     }
 
     /// What was decided is stored, or needs no storing.
-    fn answer(self, answers: &mut [Option<Answer>]) {
+    fn answer(self, inputs: &[OrderInput], answers: &mut [Option<Answer>]) {
         let mut from = &self.before;
         for step in &self.steps {
             self.actor.metrics.transition(from, step);
             from = step;
         }
-        for (index, refusal) in self.taken {
-            answers[index] = Some(refusal.map_or(Ok(()), |refusal| Err(Arc::new(refusal.into()))));
+        for (index, said) in self.taken {
+            answers[index] = Some(match said {
+                Said::Change => Ok(()),
+                Said::Nothing(state, stay) => {
+                    self.actor.note(self.before.id, state, &inputs[index].input, stay);
+                    Ok(())
+                }
+                Said::No(refusal) => Err(Arc::new(refusal.into())),
+            });
         }
     }
 }
@@ -215,11 +226,11 @@ fn join(before: &Order, earlier: &Decision, later: Decision) -> Option<Decision>
     })
 }
 
-/// The orders of the open occurrences, each once, and which of them are its.
-fn by_order(occurrences: &[Occurrence], open: &[usize]) -> (Vec<OrderId>, Vec<Vec<usize>>) {
+/// The orders of the open inputs, each once, and which of them are its.
+fn by_order(inputs: &[OrderInput], open: &[usize]) -> (Vec<OrderId>, Vec<Vec<usize>>) {
     let (mut ids, mut indices, mut places) = (Vec::new(), Vec::<Vec<usize>>::new(), HashMap::new());
     for &index in open {
-        let id = occurrences[index].order;
+        let id = inputs[index].order;
         let place = *places.entry(id).or_insert(ids.len());
         if place == ids.len() {
             ids.push(id);

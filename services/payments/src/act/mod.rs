@@ -1,14 +1,16 @@
 //! What happened to orders: read, decide, store; on a conflict again. One at a time here, many at once in [`batch`].
 
 use shopwright_domain::ids::{OrderId, RefundId};
-use shopwright_domain::order::{Decision, Input, Order, Outcome, Policy, Refund, RefundAnswer, Refusal, Stay, decide};
+use shopwright_domain::order::{
+    Decision, Input, Order, Outcome, Policy, Refund, RefundAnswer, Refusal, State, Stay, decide,
+};
 
 use crate::metrics::Metrics;
 use crate::store::{Committed, Grounds, Mark, Store, StoreError};
 
 mod batch;
 
-pub use batch::{Answer, Occurrence};
+pub use batch::{Answer, OrderInput};
 
 /// How often a decision is made anew when somebody else was faster.
 const ATTEMPTS: u32 = 3;
@@ -112,7 +114,7 @@ impl Actor {
                     {
                         return Ok(Acted::Known(record));
                     }
-                    self.note(&order, &input, stay);
+                    self.note(order.id, order.state, &input, stay);
                     return Ok(Acted::Unchanged(order));
                 }
                 Outcome::Advance(decision) => decision,
@@ -124,19 +126,19 @@ impl Actor {
                     return Ok(Acted::Changed { order, refund });
                 }
                 Committed::Known(record) => return Ok(Acted::Known(record)),
-                // Only what entries told can be lost with them; neither an API's request nor a provider's answer is.
+                // This names no entries that could be lost.
                 Committed::Conflict | Committed::EntriesLost(_) => self.metrics.conflicts.inc(),
             };
         }
         Err(ActError::Contended)
     }
 
-    fn note(&self, order: &Order, input: &Input, stay: Stay) {
+    fn note(&self, order: OrderId, state: State, input: &Input, stay: Stay) {
         if stay == Stay::Contradiction {
             self.metrics.contradictions.inc();
-            tracing::error!(order = %order.id, state = order.state.as_str(), ?input, "cannot have happened; nothing was changed");
+            tracing::error!(%order, state = state.as_str(), ?input, "cannot have happened; nothing was changed");
         } else {
-            tracing::debug!(order = %order.id, state = order.state.as_str(), ?stay, "nothing to change");
+            tracing::debug!(%order, state = state.as_str(), ?stay, "nothing to change");
         }
     }
 }

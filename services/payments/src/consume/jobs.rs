@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::{after, read, report, report_unknown};
 use crate::act::{ActError, Actor, Happening};
-use crate::provider::{LONGEST_CALL, Provider};
+use crate::provider::{GiveBack, LONGEST_CALL, Provider};
 
 /// Handles `{NAME-payments}:jobs`.
 #[derive(Debug)]
@@ -82,11 +82,15 @@ impl<P: Provider> JobHandler<P> {
         if refund.state != RefundState::Requested {
             return Ok(());
         }
-        let money = Money {
-            amount: refund.amount,
-            currency: refund.currency,
+        let what = if grounds.order.ok_or(ActError::Missing)?.returns_all() {
+            GiveBack::Rest
+        } else {
+            GiveBack::Amount(Money {
+                amount: refund.amount,
+                currency: refund.currency,
+            })
         };
-        let question = self.provider.refund(refund_id, order_id, money);
+        let question = self.provider.refund(refund_id, order_id, what);
         let answer = self.ask("refund", order_id, question, RefundAnswer::Unknown).await;
         if answer == RefundAnswer::Failed {
             self.actor.metrics.refunds_refused.inc();

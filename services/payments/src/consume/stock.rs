@@ -6,7 +6,7 @@ use shopwright_kit::crash;
 use shopwright_streams::consume::{BatchHandler, Entry, Outcome};
 
 use super::{after, read, report, report_unknown};
-use crate::act::{Actor, Occurrence};
+use crate::act::{Actor, OrderInput};
 
 /// Handles `{NAME-inventory}:events`.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl StockHandler {
         Self { actor }
     }
 
-    fn occurrence(&self, entry: &Entry) -> Result<Occurrence, Outcome> {
+    fn input(&self, entry: &Entry) -> Result<OrderInput, Outcome> {
         let received = read::<StockEvent>(entry, &self.actor.metrics)?;
         let Some(event) = received.content else {
             return Err(report_unknown(entry, &received.kind, &self.actor.metrics));
@@ -33,7 +33,7 @@ impl StockHandler {
             StockEvent::CommitRefused(_) => Input::StockCommitRefused,
             StockEvent::Released(_) => Input::StockReleased,
         };
-        Ok(Occurrence {
+        Ok(OrderInput {
             order,
             input,
             entry: Some(entry.id),
@@ -44,18 +44,18 @@ impl StockHandler {
 impl BatchHandler for StockHandler {
     async fn handle(&self, entries: &[Entry]) -> Vec<Outcome> {
         let mut outcomes = vec![Outcome::Done; entries.len()];
-        let (mut occurrences, mut indices) = (Vec::new(), Vec::new());
+        let (mut inputs, mut indices) = (Vec::new(), Vec::new());
         for (index, entry) in entries.iter().enumerate() {
-            match self.occurrence(entry) {
-                Ok(occurrence) => {
-                    occurrences.push(occurrence);
+            match self.input(entry) {
+                Ok(input) => {
+                    inputs.push(input);
                     indices.push(index);
                 }
                 Err(outcome) => outcomes[index] = outcome,
             }
         }
         crash::point("payments.stock.before_store");
-        let answers = self.actor.act_all(&occurrences).await;
+        let answers = self.actor.act_all(&inputs).await;
         crash::point("payments.stock.after_store");
         let mut failures = Vec::new();
         for (index, answer) in indices.into_iter().zip(answers) {

@@ -16,6 +16,15 @@ pub use simulated::Simulated;
 /// end still tells how it went.
 pub const LONGEST_CALL: Duration = Duration::from_secs(20);
 
+/// How much of a charge is to go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveBack {
+    /// So much.
+    Amount(Money),
+    /// All that is left of it, which may be nothing.
+    Rest,
+}
+
 /// A provider of payments. Every call may be repeated under its key, at any time and from any process, and then answers
 /// as the first one did: what was charged, stopped, given back or refused stays so for its key, for ever. No answer, an
 /// error and "busy" are all `Unknown`, from which nobody concludes anything.
@@ -29,6 +38,7 @@ pub trait Provider: Send + Sync + 'static {
     fn stop(&self, key: OrderId) -> impl Future<Output = ChargeAnswer> + Send;
     /// What has become of this key? Not knowing it is `Unknown`: the charge may still be on its way.
     fn lookup(&self, key: OrderId) -> impl Future<Output = ChargeAnswer> + Send;
-    /// Give money back, once for this refund. `Failed` is for ever: whoever still wants to, asks with another refund.
-    fn refund(&self, id: RefundId, key: OrderId, money: Money) -> impl Future<Output = RefundAnswer> + Send;
+    /// Give money back, once for this refund. `Failed` is for ever: whoever still wants to, asks with another refund. Asked for
+    /// the rest of a charge of which nothing is left, it has `Succeeded`.
+    fn refund(&self, id: RefundId, key: OrderId, what: GiveBack) -> impl Future<Output = RefundAnswer> + Send;
 }

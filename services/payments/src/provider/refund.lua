@@ -1,23 +1,25 @@
 #!lua
--- One refund. KEYS: refund, charge, faults, down. ARGV: amount.
+-- One refund. KEYS: refund, charge, faults, down. ARGV: amount, or 'rest' for all that is left of the charge.
 -- Answers a state of the book (succeeded, failed), or what is no answer: busy, timeout, error, mismatch.
 if redis.call('EXISTS', KEYS[4]) == 1 then return 'busy' end
-local amount = tonumber(ARGV[1])
-if not amount then return redis.error_reply('REFUND amount is no number') end
+local asked = ARGV[1]
+if asked ~= 'rest' and not tonumber(asked) then return redis.error_reply('REFUND amount is no number') end
 local fault = redis.call('LPOP', KEYS[3]) or ''
 if fault == 'busy' then return 'busy' end
 if fault == 'stored_error' then return 'error' end
 
-local book = redis.call('HMGET', KEYS[1], 'state', 'amount')
+local book = redis.call('HMGET', KEYS[1], 'state', 'asked')
 local state = book[1]
 if not state then
   local charge = redis.call('HMGET', KEYS[2], 'captured', 'refunded')
   local captured, refunded = tonumber(charge[1] or 0), tonumber(charge[2] or 0)
+  local left = captured - refunded
+  local amount = asked == 'rest' and left or tonumber(asked)
   state = 'succeeded'
-  if fault == 'refused' or refunded + amount > captured then state = 'failed' end
-  redis.call('HSET', KEYS[1], 'state', state, 'amount', ARGV[1])
-  if state == 'succeeded' then redis.call('HINCRBY', KEYS[2], 'refunded', ARGV[1]) end
-elseif book[2] ~= ARGV[1] then
+  if fault == 'refused' or amount > left or captured == 0 then state = 'failed' end
+  redis.call('HSET', KEYS[1], 'state', state, 'asked', asked, 'amount', string.format('%.0f', amount))
+  if state == 'succeeded' then redis.call('HINCRBY', KEYS[2], 'refunded', string.format('%.0f', amount)) end
+elseif book[2] ~= asked then
   return 'mismatch'
 end
 redis.call('HINCRBY', KEYS[1], 'calls', 1)

@@ -14,7 +14,7 @@ use shopwright_domain::money::{Amount, Money};
 use shopwright_domain::order::{ChargeAnswer, RefundAnswer};
 use shopwright_kit::{Redis, crash};
 
-use super::Provider;
+use super::{GiveBack, Provider};
 use crate::metrics::Metrics;
 
 struct Scripts {
@@ -115,7 +115,7 @@ impl Provider for Simulated {
         self.about_charge("lookup", key, None).await
     }
 
-    async fn refund(&self, id: RefundId, key: OrderId, money: Money) -> RefundAnswer {
+    async fn refund(&self, id: RefundId, key: OrderId, what: GiveBack) -> RefundAnswer {
         tokio::time::sleep(self.latency / 2).await;
         let mut script = self.scripts.refund.prepare_invoke();
         script
@@ -123,7 +123,10 @@ impl Provider for Simulated {
             .key(self.keys.provider_charge(key))
             .key(self.keys.provider_faults())
             .key(self.keys.provider_down())
-            .arg(money.amount.to_string());
+            .arg(match what {
+                GiveBack::Amount(money) => money.amount.to_string(),
+                GiveBack::Rest => "rest".to_owned(),
+            });
         let word: Result<String, _> = script.invoke_async(&mut self.redis.idempotent()).await;
         crash::point("payments.provider.after_effect");
         tokio::time::sleep(self.latency / 2).await;

@@ -33,15 +33,15 @@ pub enum Committed {
     /// The order is another by now; nothing was stored.
     Conflict,
     /// Redis does not have these entries any more, so what they told may not be true; nothing was stored.
-    EntriesLost(Vec<String>),
+    EntriesLost(Vec<EntryId>),
     /// The request had its effect before, perhaps by an attempt of ours whose answer was lost. This is the record of it;
     /// nothing was stored now.
     Known(String),
 }
 
 impl Store {
-    /// Stores a decision if the order still has the version that it was made for, and the request is not known yet. Safe to
-    /// be sent twice: the second time finds the mark, or another version.
+    /// Stores a decision if the order is still the one that it was made for, and the request is not known yet. Safe to be sent
+    /// twice: the second time finds the mark, or another version.
     pub async fn commit(&self, decision: &Decision, mark: Option<&Mark>) -> Result<Committed, StoreError> {
         let call = Call {
             decision,
@@ -218,7 +218,11 @@ fn committed(reply: Value) -> Result<Committed, RedisError> {
     Ok(match reply {
         Value::Int(1) => Committed::Stored,
         Value::Int(_) => Committed::Conflict,
-        Value::Array(_) => Committed::EntriesLost(from_redis_value(reply)?),
+        Value::Array(_) => {
+            let ids: Vec<String> = from_redis_value(reply)?;
+            // They come back as they were sent.
+            Committed::EntriesLost(ids.iter().filter_map(|id| id.parse().ok()).collect())
+        }
         record => Committed::Known(from_redis_value(record)?),
     })
 }

@@ -141,6 +141,15 @@ impl Shop {
         }
     }
 
+    /// The same with another script than the real one.
+    pub fn actor_with(&self, script: &str) -> Actor {
+        Actor {
+            store: Store::with_advance(self.redis(User::Payments), self.keys.clone(), script),
+            policy: patient(),
+            metrics: Metrics::default(),
+        }
+    }
+
     pub fn provider(&self, latency: Duration) -> Simulated {
         let limit = Some(Amount::new(DECLINE_ABOVE).unwrap());
         Simulated::new(
@@ -197,12 +206,12 @@ impl Shop {
     /// What an order asked inventory for.
     pub async fn asked_for(&self, id: OrderId) -> OrderPlaced {
         let entries = self.entries(&self.keys.payments_events()).await;
-        let placed = entries.iter().find_map(|entry| {
-            match decode(|name| entry.fields.text(name)).unwrap().content {
+        let placed = entries
+            .iter()
+            .find_map(|entry| match decode(|name| entry.fields.text(name)).unwrap().content {
                 Some(OrderEvent::Placed(placed)) if placed.order_id == id => Some(placed),
                 _ => None,
-            }
-        });
+            });
         placed.unwrap()
     }
 
