@@ -13,11 +13,13 @@ use crate::steps::{self, Steps};
 use crate::{charts, cluster_tests, dev, generate, preflight, storm, workspace};
 
 /// The steps that need neither root nor a cluster.
-const QUICK_STEPS: usize = 8;
+const QUICK_STEPS: usize = 9;
 /// Before the cluster's own: the machine, Kubernetes, the charts.
 const SLOW_STEPS: usize = 3;
 const STORM: Duration = Duration::from_secs(60);
 const STORM_SEED: u64 = 1;
+/// With more than one loss of power.
+const LOSSY_STORM_SEED: u64 = 2;
 /// Orders a second. Other numbers of them are up to `cargo xtask storm`.
 const STORM_RATE: f64 = 50.0;
 
@@ -46,6 +48,9 @@ pub(crate) fn run(quick: bool, yes: bool) -> Result<()> {
     steps.run("die at each crash point", || storm::die_at_each_crash_point(&binaries))?;
     steps.run("a storm", || {
         storm::blow(&binaries, STORM, STORM_SEED, Durability::Always, STORM_RATE)
+    })?;
+    steps.run("a storm that may lose a second", || {
+        storm::blow(&binaries, STORM, LOSSY_STORM_SEED, Durability::EverySecond, STORM_RATE)
     })?;
     if quick {
         eprintln!("left out by --quick: the charts and everything on a real Kubernetes");
