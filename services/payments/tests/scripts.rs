@@ -23,6 +23,17 @@ use shopwright_payments::provider::{GiveBack, Provider};
 use shopwright_payments::store::{ADVANCE, Committed, StoreError};
 use support::{Shop, order, patient, placed, placing, reserved};
 
+fn money(amount: i64) -> Money {
+    Money {
+        amount: Amount::new(amount).unwrap(),
+        currency: "EUR".parse().unwrap(),
+    }
+}
+
+fn part(amount: i64) -> GiveBack {
+    GiveBack::Amount(money(amount))
+}
+
 /// Everything in Redis, whatever its type.
 async fn contents(shop: &Shop) -> BTreeMap<String, Vec<u8>> {
     let mut connection = shop.harness().await;
@@ -296,10 +307,7 @@ async fn a_due_order_is_leased_to_one_sweeper_and_comes_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_charges_and_stops_agree_on_one_end() {
     let shop = Shop::start().await;
-    let money = Money {
-        amount: Amount::new(500).unwrap(),
-        currency: "EUR".parse().unwrap(),
-    };
+    let money = money(500);
     let mut ends = BTreeMap::new();
     for round in 0..40_u32 {
         let key = OrderId::generate();
@@ -329,11 +337,6 @@ async fn racing_charges_and_stops_agree_on_one_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn racing_refunds_never_give_back_more_than_was_taken() {
     let shop = Shop::start().await;
-    let money = |amount| Money {
-        amount: Amount::new(amount).unwrap(),
-        currency: "EUR".parse().unwrap(),
-    };
-    let part = |amount| GiveBack::Amount(money(amount));
     let key = OrderId::generate();
     let providers: Vec<_> = (0..8).map(|_| shop.provider(Duration::ZERO)).collect();
     assert_eq!(providers[0].charge(key, money(500)).await, ChargeAnswer::Charged);
@@ -373,11 +376,6 @@ async fn racing_refunds_never_give_back_more_than_was_taken() {
 async fn a_refused_refund_is_refused_for_ever_under_its_key() {
     let shop = Shop::start().await;
     let provider = shop.provider(Duration::ZERO);
-    let money = |amount| Money {
-        amount: Amount::new(amount).unwrap(),
-        currency: "EUR".parse().unwrap(),
-    };
-    let part = |amount| GiveBack::Amount(money(amount));
     let (key, early) = (OrderId::generate(), RefundId::generate());
     assert_eq!(provider.refund(early, key, part(200)).await, RefundAnswer::Failed);
     assert_eq!(provider.charge(key, money(500)).await, ChargeAnswer::Charged);
@@ -402,10 +400,6 @@ async fn a_refused_refund_is_refused_for_ever_under_its_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rest_is_what_is_left_of_the_charge() {
     let shop = Shop::start().await;
-    let money = |amount| Money {
-        amount: Amount::new(amount).unwrap(),
-        currency: "EUR".parse().unwrap(),
-    };
     let provider = shop.provider(Duration::ZERO);
     let nothing = OrderId::generate();
     let answer = provider.refund(RefundId::generate(), nothing, GiveBack::Rest).await;
@@ -413,20 +407,19 @@ async fn the_rest_is_what_is_left_of_the_charge() {
 
     let key = OrderId::generate();
     assert_eq!(provider.charge(key, money(500)).await, ChargeAnswer::Charged);
-    let part = GiveBack::Amount(money(200));
     assert_eq!(
-        provider.refund(RefundId::generate(), key, part).await,
+        provider.refund(RefundId::generate(), key, part(200)).await,
         RefundAnswer::Succeeded
     );
     let whole = RefundId::of_whole(key, 0);
     shop.inject("refused").await;
     let providers: Vec<_> = (0..8).map(|_| shop.provider(Duration::ZERO)).collect();
-    let answers = join_all(
+    let all_ask = |id| {
         providers
             .iter()
-            .map(|provider| provider.refund(whole, key, GiveBack::Rest)),
-    )
-    .await;
+            .map(move |provider| provider.refund(id, key, GiveBack::Rest))
+    };
+    let answers = join_all(all_ask(whole)).await;
     assert!(
         answers.iter().all(|answer| *answer == RefundAnswer::Failed),
         "a refusal stands"
@@ -434,17 +427,12 @@ async fn the_rest_is_what_is_left_of_the_charge() {
     assert_eq!(shop.book(key).await.2, 200);
     for refunds in [1, 1, 2] {
         let whole = RefundId::of_whole(key, refunds);
-        let answers = join_all(
-            providers
-                .iter()
-                .map(|provider| provider.refund(whole, key, GiveBack::Rest)),
-        )
-        .await;
+        let answers = join_all(all_ask(whole)).await;
         assert!(answers.iter().all(|answer| *answer == RefundAnswer::Succeeded));
         assert_eq!(shop.book(key).await, (Some("charged".into()), 500, 500));
     }
     assert_eq!(
-        provider.refund(RefundId::of_whole(key, 1), key, part).await,
+        provider.refund(RefundId::of_whole(key, 1), key, part(200)).await,
         RefundAnswer::Unknown,
         "another question under the same key"
     );

@@ -54,7 +54,7 @@ pub(crate) struct ReservationBook {
 
 /// The provider's hash about a charge or a refund; empty where it was never asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ChargeBook {
+pub(crate) struct ProviderBook {
     pub(crate) state: String,
     /// A refund of all that was left, whatever that was.
     pub(crate) is_rest: bool,
@@ -63,7 +63,7 @@ pub(crate) struct ChargeBook {
     pub(crate) refunded: i64,
 }
 
-impl ChargeBook {
+impl ProviderBook {
     pub(crate) fn read(value: Value) -> Option<Self> {
         let fields: HashMap<String, String> = from_redis_value(value).ok()?;
         let number = |name: &str| fields.get(name).map_or(Some(0), |text| text.parse().ok());
@@ -81,10 +81,7 @@ impl ChargeBook {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RefundBook {
     pub(crate) document: Document<Refund>,
-    pub(crate) provider_state: String,
-    pub(crate) provider_amount: i64,
-    /// It was asked for all that was left, and gave so much.
-    pub(crate) is_rest: bool,
+    pub(crate) provider: ProviderBook,
 }
 
 /// Everything about one order.
@@ -95,7 +92,7 @@ pub(crate) struct OrderBooks {
     pub(crate) reservation: Document<ReservationBook>,
     /// Score in the set of due times.
     pub(crate) due: Option<f64>,
-    pub(crate) charge: ChargeBook,
+    pub(crate) charge: ProviderBook,
     /// Of those that the order lists.
     pub(crate) refunds: Vec<RefundBook>,
 }

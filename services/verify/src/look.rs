@@ -5,7 +5,7 @@ use shopwright_domain::ids::{OrderId, RefundId};
 use shopwright_domain::keys::ShopKeys;
 use shopwright_domain::order::Order;
 
-use crate::books::{ChargeBook, Document, OrderBooks, RefundBook};
+use crate::books::{Document, OrderBooks, ProviderBook, RefundBook};
 use crate::connection::{Books, Place, VerifyError};
 
 /// One thing to read, and how.
@@ -83,14 +83,11 @@ fn assemble(id: OrderId, shop: Vec<Value>, provider: Vec<Value>) -> Result<Order
     let order = Document::read(shop.next().ok_or_else(unexpected)?);
     let reservation = Document::read(shop.next().ok_or_else(unexpected)?);
     let due = redis::from_redis_value(shop.next().ok_or_else(unexpected)?)?;
-    let charge = ChargeBook::read(provider.next().ok_or_else(unexpected)?).ok_or_else(unexpected)?;
+    let charge = ProviderBook::read(provider.next().ok_or_else(unexpected)?).ok_or_else(unexpected)?;
     let refunds = shop.zip(provider).map(|(document, provider)| {
-        let book = ChargeBook::read(provider).ok_or_else(unexpected)?;
         Ok(RefundBook {
             document: Document::read(document),
-            provider_state: book.state,
-            provider_amount: book.amount,
-            is_rest: book.is_rest,
+            provider: ProviderBook::read(provider).ok_or_else(unexpected)?,
         })
     });
     Ok(OrderBooks {

@@ -219,16 +219,16 @@ fn refunds(order: &Order, books: &OrderBooks, faults: &mut Vec<Fault>) {
         }
         // Of the rest, the provider may have given a part before, under an id that the shop has forgotten; what went back in
         // all is compared with the charge.
-        let fits = book.provider_amount == amount || (book.is_rest && book.provider_amount < amount);
+        let fits = book.provider.amount == amount || (book.provider.is_rest && book.provider.amount < amount);
         let agreed = match refund.state {
             RefundState::Requested => true,
-            RefundState::Succeeded => book.provider_state == "succeeded" && fits,
-            RefundState::Failed => book.provider_state != "succeeded",
+            RefundState::Succeeded => book.provider.state == "succeeded" && fits,
+            RefundState::Failed => book.provider.state != "succeeded",
         };
         if !agreed {
             let detail = format!(
                 "a refund of {amount} is {:?}, the provider says '{}' of {}",
-                refund.state, book.provider_state, book.provider_amount
+                refund.state, book.provider.state, book.provider.amount
             );
             faults.push((Invariant::Provider, detail));
         }

@@ -8,7 +8,7 @@ use shopwright_domain::order::{
 };
 
 use super::*;
-use crate::books::{ChargeBook, RefundBook};
+use crate::books::{ProviderBook, RefundBook};
 
 const NOW: i64 = 1_000_000;
 
@@ -94,9 +94,11 @@ fn books(
     (state, amount, captured, refunded): (&str, i64, i64, i64),
 ) -> OrderBooks {
     let refunds = refunds.into_iter().map(|refund| RefundBook {
-        provider_state: "succeeded".into(),
-        provider_amount: refund.amount.minor_units(),
-        is_rest: false,
+        provider: ProviderBook {
+            state: "succeeded".into(),
+            amount: refund.amount.minor_units(),
+            ..ProviderBook::default()
+        },
         document: Document::Present(refund),
     });
     #[allow(clippy::cast_precision_loss)]
@@ -110,7 +112,7 @@ fn books(
             state: reservation,
             lines: vec![priced()],
         }),
-        charge: ChargeBook {
+        charge: ProviderBook {
             state: state.into(),
             amount,
             captured,
@@ -198,7 +200,7 @@ fn every_changed_book_is_noticed() {
             order.open_refunds.push(order.refunds[0]);
         }),
         ("never asked", Invariant::Provider, |books, _| {
-            books.charge = ChargeBook::default();
+            books.charge = ProviderBook::default();
         }),
         ("taken twice", Invariant::Provider, |books, _| {
             books.charge.captured = 2_398;
@@ -210,18 +212,18 @@ fn every_changed_book_is_noticed() {
             books.charge.refunded = 1_000;
         }),
         ("refund refused", Invariant::Provider, |books, _| {
-            books.refunds[0].provider_state = "failed".into();
+            books.refunds[0].provider.state = "failed".into();
         }),
         ("refund of another amount", Invariant::Provider, |books, _| {
-            books.refunds[0].provider_amount -= 1;
+            books.refunds[0].provider.amount -= 1;
         }),
         ("rest above what was asked", Invariant::Provider, |books, _| {
-            books.refunds[0].is_rest = true;
-            books.refunds[0].provider_amount += 1;
+            books.refunds[0].provider.is_rest = true;
+            books.refunds[0].provider.amount += 1;
         }),
         ("rest, and nothing before", Invariant::Provider, |books, _| {
-            books.refunds[0].is_rest = true;
-            books.refunds[0].provider_amount -= 1;
+            books.refunds[0].provider.is_rest = true;
+            books.refunds[0].provider.amount -= 1;
             books.charge.refunded -= 1;
         }),
         ("released", Invariant::OrderReservation, |books, _| {
@@ -302,7 +304,7 @@ fn what_no_order_accounts_for_was_lost() {
     orphan.order = Document::Missing;
     assert_eq!(violated(&orphan), [Invariant::Loss]);
     orphan.reservation = Document::Missing;
-    orphan.charge = ChargeBook::default();
+    orphan.charge = ProviderBook::default();
     assert_eq!(violated(&orphan), []);
 }
 
@@ -310,7 +312,7 @@ fn what_no_order_accounts_for_was_lost() {
 #[test]
 fn the_rest_may_be_less_than_the_order_asked_for() {
     let mut books = sold();
-    books.refunds[0].is_rest = true;
-    books.refunds[0].provider_amount -= 1;
+    books.refunds[0].provider.is_rest = true;
+    books.refunds[0].provider.amount -= 1;
     assert_eq!(faults(&books, live()), []);
 }

@@ -17,8 +17,9 @@ if not state then
   local amount = asked == 'rest' and left or tonumber(asked)
   state = 'succeeded'
   if fault == 'refused' or amount > left or captured == 0 then state = 'failed' end
-  redis.call('HSET', KEYS[1], 'state', state, 'asked', asked, 'amount', string.format('%.0f', amount))
-  if state == 'succeeded' then redis.call('HINCRBY', KEYS[2], 'refunded', string.format('%.0f', amount)) end
+  local given = string.format('%.0f', amount)
+  redis.call('HSET', KEYS[1], 'state', state, 'asked', asked, 'amount', given)
+  if state == 'succeeded' then redis.call('HINCRBY', KEYS[2], 'refunded', given) end
 elseif book[2] ~= asked then
   return 'mismatch'
 end

@@ -57,9 +57,10 @@ end
 if #lost > 0 then return lost end
 
 local version, updated_at = 0, 0
-if redis.call('EXISTS', KEYS[1]) == 1 then
-  version = tonumber(redis.call('JSON.GET', KEYS[1], '.version'))
-  updated_at = tonumber(redis.call('JSON.GET', KEYS[1], '.updated_at'))
+local stored = redis.call('JSON.GET', KEYS[1], '.version', '.updated_at')
+if stored then
+  stored = cjson.decode(stored)
+  version, updated_at = stored['.version'], stored['.updated_at']
 end
 -- The version alone can come again, by another way, after Redis has lost writes.
 if version ~= expected or updated_at ~= changed_last then return 0 end
